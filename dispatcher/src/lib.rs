@@ -1,0 +1,1 @@
+//! Takes requests, makes jobs of them, and hands out their results.

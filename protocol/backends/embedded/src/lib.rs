@@ -1,0 +1,1 @@
+//! All three ports in one SQLite file.

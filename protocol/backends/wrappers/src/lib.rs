@@ -1,0 +1,1 @@
+//! Ports around ports: one that fails on demand, one that measures.

@@ -1,0 +1,1 @@
+//! Every rule of the ports as one named test, run on every backend.

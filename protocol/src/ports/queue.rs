@@ -1,0 +1,115 @@
+//! The queue: carries jobs from dispatchers to workers, and nothing else.
+//!
+//! It wakes workers and spreads load. It is *not* the authority on what runs: the store is. So a message
+//! may come twice, or to a worker that then finds the job taken or over (`Store::claim` says so).
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::PortError;
+use crate::id::Lane;
+use crate::job::JobSpec;
+
+/// Where jobs wait. Implementations reconnect by themselves for ever; while the server is away, `publish`
+/// and `depth` fail with a retryable error within a few seconds, and consumers just wait.
+#[async_trait]
+pub trait Queue: Send + Sync {
+    /// What this backend can tell.
+    fn capabilities(&self) -> Capabilities;
+
+    /// Puts the job at the end of its lane and priority. Returns once the job would survive a crash of the
+    /// queue. Many may run at once; they are never confirmed one by one. After an error the job may or may
+    /// not be there.
+    async fn publish(&self, job: &JobSpec) -> Result<(), PortError>;
+
+    /// Starts to take jobs from `lanes`. At most `ceiling` deliveries of each lane and priority are out at
+    /// the same time. Messages that are no jobs are put aside (dead letters) and never delivered.
+    /// Fails only where trying again is pointless.
+    async fn consume(&self, lanes: &[Lane], ceiling: u16) -> Result<Box<dyn Consumer>, PortError>;
+
+    /// What waits in a lane.
+    async fn depth(&self, lane: &Lane) -> Result<Depth, PortError>;
+
+    /// Whether publishing and consuming would work now: an answer within two seconds.
+    async fn ping(&self) -> Result<(), PortError>;
+}
+
+/// One worker's share of the queue. Dropping it gives back everything that it has not handed out;
+/// deliveries that are out can still be acked.
+#[async_trait]
+pub trait Consumer: Send {
+    /// The next delivery; waits for ever while there is none or while the server is away. Safe to cancel.
+    async fn next(&mut self) -> Delivery;
+}
+
+/// A job handed to one worker for now. Dropping it without a word equals [`Delivery::release`].
+#[derive(Debug)]
+pub struct Delivery {
+    /// The job.
+    pub job: JobSpec,
+    /// True if the queue has handed it out before.
+    pub redelivered: bool,
+    receipt: Option<Box<dyn Receipt>>,
+}
+
+impl Delivery {
+    /// Made by backends.
+    pub fn new(job: JobSpec, redelivered: bool, receipt: Box<dyn Receipt>) -> Self {
+        Self { job, redelivered, receipt: Some(receipt) }
+    }
+
+    /// "Done with it": the queue forgets the job. Where the session that delivered it is gone, this does
+    /// nothing, and the queue delivers the job again.
+    pub fn ack(mut self) {
+        if let Some(receipt) = self.receipt.take() {
+            receipt.ack();
+        }
+    }
+
+    /// "Someone else, please": the queue delivers the job again at once.
+    pub fn release(self) {}
+
+    /// "Nobody can do this": the queue puts the job aside with the reason.
+    pub fn dead_letter(mut self, reason: &str) {
+        if let Some(receipt) = self.receipt.take() {
+            receipt.dead_letter(reason);
+        }
+    }
+}
+
+impl Drop for Delivery {
+    fn drop(&mut self) {
+        if let Some(receipt) = self.receipt.take() {
+            receipt.release();
+        }
+    }
+}
+
+/// A backend's half of a delivery. None of these wait: the backend sends them in the background, in order.
+pub trait Receipt: Send + Sync + std::fmt::Debug {
+    /// See [`Delivery::ack`].
+    fn ack(self: Box<Self>);
+    /// See [`Delivery::release`].
+    fn release(self: Box<Self>);
+    /// See [`Delivery::dead_letter`].
+    fn dead_letter(self: Box<Self>, reason: &str);
+}
+
+/// What waits in a lane, all priorities together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Depth {
+    /// Jobs that no worker holds.
+    pub ready: u64,
+    /// How long the oldest of them has waited, where the backend can tell.
+    pub oldest: Option<Duration>,
+}
+
+/// What a queue backend can tell, as data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Capabilities {
+    /// `Depth::oldest` is known.
+    pub oldest_age: bool,
+    /// Jobs survive the end of this process because another process carries them.
+    pub shared: bool,
+}

@@ -1,0 +1,262 @@
+//! The store: jobs, their attempts and their events. It is the authority on what runs.
+//!
+//! Every method is one atomic step. Who calls again after an error does no harm: creating twice gives the
+//! same job, finishing twice is told `Late`, appending twice adds once. Instants in records come from the
+//! store's own clock.
+//!
+//! **Fencing.** A claim gives an attempt number; only the newest attempt may renew, append or finish.
+//! **Lease.** A claim holds for a lease, which the worker renews; a lapsed lease means that the worker is
+//! gone, and `reap` or the next claim counts that as a crash.
+//! **Outbox.** A job that must be published carries a mark from the same atomic step that made it so;
+//! `published` clears it, and `outbox` finds marks that stayed.
+//! **Healing.** `claim`, `renew`, `append` and `finish` carry the whole spec: where the store lost its
+//! newest writes (the job, or an attempt, is unknown to it), they first restore what is missing.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::PortError;
+use crate::event::{Event, EventBatch};
+use crate::hub::Watch;
+use crate::id::{ActionName, JobId, TenantId, WorkerId};
+use crate::job::{Job, JobSpec};
+use crate::outcome::{Outcome, Verdict};
+use crate::state::JobState;
+
+/// Where jobs are recorded.
+#[async_trait]
+pub trait Store: Send + Sync {
+    /// Records a job as `queued` with an outbox mark, or as `scheduled` if its `run_at` is in the future.
+    async fn create(&self, job: NewJob) -> Result<Created, PortError>;
+
+    /// Clears the outbox mark: the job is on the queue.
+    async fn published(&self, job: JobId) -> Result<(), PortError>;
+
+    /// Starts the next attempt of a job that was delivered. First ends what must be ended: a job past its
+    /// deadline becomes `expired`; a previous attempt whose lease lapsed is counted as a crash, at
+    /// [`StoreOptions::crashes`] the job becomes `failed` with `worker_crashed` and a dead letter.
+    async fn claim(&self, job: &JobSpec, worker: &WorkerId) -> Result<Claim, PortError>;
+
+    /// Holds attempts for another lease. One answer for each, in order.
+    async fn renew(&self, attempts: &[(&JobSpec, u32)]) -> Result<Vec<Renewal>, PortError>;
+
+    /// Adds events to the stream of an attempt, skipping those that it already has.
+    async fn append(&self, job: &JobSpec, attempt: u32, batch: &EventBatch) -> Result<Appended, PortError>;
+
+    /// Ends an attempt: adds its last events, records its outcome, and moves the job as the verdict says,
+    /// with the `state` and `result` events that tell it. The first terminal write wins.
+    async fn finish(&self, job: &JobSpec, attempt: u32, finish: &Finish) -> Result<Finished, PortError>;
+
+    /// Asks to cancel. A job that doesn't run is `cancelled` at once; a running one when its worker has
+    /// killed the handler (or lost its lease).
+    async fn cancel(&self, tenant: &TenantId, job: JobId) -> Result<Cancelled, PortError>;
+
+    /// The job as it is now; `None` if there is none, it is another tenant's, or its retention is over.
+    async fn get(&self, tenant: &TenantId, job: JobId) -> Result<Option<Job>, PortError>;
+
+    /// Events numbered higher than `after`, at most `limit` of them, in order.
+    async fn events(
+        &self,
+        tenant: &TenantId,
+        job: JobId,
+        after: u64,
+        limit: usize,
+    ) -> Result<Option<EventsPage>, PortError>;
+
+    /// Jobs of a tenant, newest first.
+    async fn list(&self, tenant: &TenantId, filter: &JobFilter) -> Result<JobsPage, PortError>;
+
+    /// A watch that wakes when the job changes or gets events. Make it first, then read.
+    fn watch(&self, job: JobId) -> Watch;
+
+    /// A watch that wakes when someone asks to cancel the job: for the worker that runs it, which then
+    /// renews to learn whether it must stop.
+    fn watch_cancel(&self, job: JobId) -> Watch;
+
+    /// Jobs whose outbox mark is older than `age`, to be published again. Takes them: another caller gets
+    /// them again only after a further `age`. Marks of jobs that are no longer queued are dropped.
+    async fn outbox(&self, age: Duration, limit: usize) -> Result<Vec<JobSpec>, PortError>;
+
+    /// Moves scheduled jobs whose time has come to `queued` with an outbox mark, and returns them.
+    async fn due(&self, limit: usize) -> Result<Vec<JobSpec>, PortError>;
+
+    /// Ends running attempts whose lease lapsed, as `claim` would, and returns the jobs that are queued
+    /// again (with an outbox mark). A job whose cancellation was asked for becomes `cancelled` instead.
+    async fn reap(&self, limit: usize) -> Result<Vec<JobSpec>, PortError>;
+
+    /// Ends jobs past their deadline as `expired`: those that don't run at once, running ones after
+    /// [`crate::deadline::GRACE`]. Returns how many.
+    async fn expire(&self, limit: usize) -> Result<usize, PortError>;
+
+    /// Finished jobs with a reply address whose answer was not yet sent. Takes them as `outbox` does, but
+    /// gives a fresh one at once.
+    async fn replies(&self, age: Duration, limit: usize) -> Result<Vec<Job>, PortError>;
+
+    /// The answer of this job was sent.
+    async fn replied(&self, job: JobId) -> Result<(), PortError>;
+
+    /// Removes finished jobs whose retention is over. Returns how many. A backend whose server does this by
+    /// itself removes what points to them.
+    async fn remove_old(&self, limit: usize) -> Result<usize, PortError>;
+
+    /// Whether reading and writing would work now: an answer within two seconds.
+    async fn ping(&self) -> Result<(), PortError>;
+}
+
+/// Times and limits that a store keeps. The same for every process of an installation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StoreOptions {
+    /// How long a claim holds without being renewed.
+    pub lease: Duration,
+    /// How long a finished job, and an idempotency key, is kept.
+    pub retention: Duration,
+    /// Attempts that ended without an answer after which a job is given up.
+    pub crashes: u32,
+}
+
+impl Default for StoreOptions {
+    fn default() -> Self {
+        Self {
+            lease: Duration::from_millis(1_500),
+            retention: crate::limits::RETENTION,
+            crashes: crate::limits::CRASHES,
+        }
+    }
+}
+
+/// A job to record.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewJob {
+    /// What was asked for.
+    pub spec: JobSpec,
+    /// The caller's own key for this request.
+    pub idempotency: Option<Idempotency>,
+}
+
+/// The same key with the same fingerprint gives the same job, for the time of the retention.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Idempotency {
+    /// Unique within the tenant.
+    pub key: String,
+    /// A hash of what was asked for.
+    pub fingerprint: String,
+}
+
+/// What `create` made of a new job.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Created {
+    /// It was recorded.
+    New(Box<Job>),
+    /// The same request had been recorded before, as this job. Its mark may still be in the outbox.
+    Same(Box<Job>),
+    /// The idempotency key belongs to another request.
+    Conflict,
+}
+
+/// What `claim` made of a delivery.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Claim {
+    /// Run it: this is attempt `attempt`, and `failures` attempts failed before it.
+    Granted {
+        /// The attempt's number.
+        attempt: u32,
+        /// Attempts that failed or timed out before: what the retry policy counts.
+        failures: u32,
+    },
+    /// Another attempt holds a live lease. Ack the delivery: should that lease lapse, the job is published
+    /// again.
+    Held,
+    /// Scheduled for later, or waiting for input. Ack the delivery: the job is published again in time.
+    NotDue,
+    /// It is over, with this state. Ack the delivery.
+    Over(JobState),
+}
+
+/// What `renew` says of an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Renewal {
+    /// Held for another lease.
+    Held,
+    /// Held for another lease, and someone asked to cancel the job.
+    CancelRequested,
+    /// No longer the newest attempt, or the job is over: stop, nothing more can be written.
+    Lost,
+}
+
+/// What `append` did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Appended {
+    /// The events are in the stream.
+    Stored,
+    /// No longer the newest attempt, or the job is over: nothing was added.
+    Lost,
+}
+
+/// How an attempt ends.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Finish {
+    /// The attempt's outcome.
+    pub outcome: Outcome,
+    /// What becomes of the job.
+    pub verdict: Verdict,
+    /// Events not yet appended.
+    pub last: EventBatch,
+}
+
+/// What `finish` did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Finished {
+    /// The job moved as the verdict said.
+    Recorded,
+    /// The attempt was no longer the newest, or the job was over: nothing was written.
+    Late,
+}
+
+/// What a request to cancel found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cancelled {
+    /// The job is cancelled now.
+    Now,
+    /// It runs; its worker has been asked.
+    Asked,
+    /// It was over already, with this state.
+    Over(JobState),
+    /// There is no such job.
+    NotFound,
+}
+
+/// Some events of a job.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EventsPage {
+    /// The events.
+    pub events: Vec<Event>,
+    /// True if the last event of the job (its `result`) is among them or before them: no more will come.
+    pub ended: bool,
+}
+
+/// Which jobs a list shows.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct JobFilter {
+    /// Only these states; all if empty.
+    pub states: Vec<JobState>,
+    /// Only this action.
+    pub action: Option<ActionName>,
+    /// Only jobs that have this label with this value.
+    pub label: Option<(String, String)>,
+    /// Only dead letters.
+    pub dead_letters: bool,
+    /// Only jobs made before this one: the last of the page before.
+    pub before: Option<JobId>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// A page of a list.
+#[derive(Debug, Clone, PartialEq)]
+pub struct JobsPage {
+    /// The jobs, newest first.
+    pub jobs: Vec<Job>,
+    /// Where the next page starts (`JobFilter::before`), if there may be more.
+    pub next: Option<JobId>,
+}

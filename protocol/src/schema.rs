@@ -1,0 +1,209 @@
+//! JSON Schema 2020-12 as users may write it: bounded, and without references to files or addresses.
+//!
+//! The `jsonschema` crate is built without its default features, so it can't fetch anything; what refers
+//! outside its own document is refused here already, with its place. Patterns run on an engine without
+//! backtracking, in linear time.
+
+use jsonschema::{Draft, PatternOptions, Validator};
+use serde_json::{Map, Value, json};
+
+use crate::error::{Code, Fault, Problem};
+use crate::json::MAX_DEPTH;
+
+/// Bytes of a schema's JSON.
+const MAX_BYTES: usize = 128 * 1024;
+/// Faults that one answer lists.
+const MAX_FAULTS: usize = 20;
+/// Bytes of a compiled pattern.
+const PATTERN_BYTES: usize = 1 << 20;
+
+/// A schema that has been compiled once and checks any number of values.
+#[derive(Debug)]
+pub struct Schema {
+    validator: Validator,
+    anything: bool,
+}
+
+impl Schema {
+    /// Compiles a schema. `field` is its place in the request, `/input_schema` for instance.
+    pub fn compile(schema: &Value, field: &str) -> Result<Self, Problem> {
+        bounded(schema, field)?;
+        local(schema, field)?;
+        let patterns = PatternOptions::regex().size_limit(PATTERN_BYTES).dfa_size_limit(PATTERN_BYTES);
+        let validator = jsonschema::options()
+            .with_draft(Draft::Draft202012)
+            .with_pattern_options(patterns)
+            .should_validate_formats(true)
+            .build(schema)
+            .map_err(|error| {
+                let pointer = format!("{field}{}", error.instance_path());
+                Problem::at(Code::SchemaInvalid, pointer, format!("not JSON Schema 2020-12: {error}"))
+            })?;
+        let anything = schema.as_object().is_some_and(Map::is_empty) || *schema == Value::Bool(true);
+        Ok(Self { validator, anything })
+    }
+
+    /// Everything that is wrong with `value`, up to a limit; empty if it fits.
+    pub fn faults(&self, value: &Value) -> Vec<Fault> {
+        if self.anything {
+            return Vec::new();
+        }
+        self.validator
+            .iter_errors(value)
+            .take(MAX_FAULTS)
+            .map(|error| {
+                Fault::at(error.instance_path().to_string(), error.masked_with("the value").to_string())
+            })
+            .collect()
+    }
+}
+
+/// Turns the short form `{"parameters": {...}, "required": [...]}` into a schema; anything else is returned
+/// as it is. The short form allows further properties, as those who use it expect.
+pub fn expand_short_form(schema: Value) -> Value {
+    match schema {
+        Value::Object(mut map) if is_short_form(&map) => {
+            let mut long = Map::new();
+            long.insert("type".into(), json!("object"));
+            long.insert("properties".into(), map.remove("parameters").unwrap_or_else(|| json!({})));
+            if let Some(required) = map.remove("required") {
+                long.insert("required".into(), required);
+            }
+            if let Some(description) = map.remove("description") {
+                long.insert("description".into(), description);
+            }
+            Value::Object(long)
+        }
+        other => other,
+    }
+}
+
+/// `parameters` is no keyword of JSON Schema; with it, and with nothing that is one but `required` and
+/// `description`, the short form is meant.
+fn is_short_form(map: &Map<String, Value>) -> bool {
+    map.get("parameters").is_some_and(Value::is_object)
+        && map.keys().all(|key| matches!(key.as_str(), "parameters" | "required" | "description"))
+}
+
+fn bounded(schema: &Value, field: &str) -> Result<(), Problem> {
+    let text = schema.to_string();
+    if text.len() > MAX_BYTES {
+        let message = format!("has {} bytes; a schema may have {MAX_BYTES}", text.len());
+        return Err(Problem::at(Code::SchemaTooComplex, field, message));
+    }
+    if crate::json::depth(text.as_bytes()) > MAX_DEPTH {
+        let message = format!("nests deeper than {MAX_DEPTH} levels");
+        return Err(Problem::at(Code::SchemaTooComplex, field, message));
+    }
+    Ok(())
+}
+
+/// Refuses every reference that leaves the document. `$id` could give a relative reference another meaning,
+/// so it may not be used either; `$schema` may name the 2020-12 dialect only.
+fn local(schema: &Value, pointer: &str) -> Result<(), Problem> {
+    match schema {
+        Value::Object(map) => map.iter().try_for_each(|(key, value)| {
+            let place = format!("{pointer}/{}", key.replace('~', "~0").replace('/', "~1"));
+            match (key.as_str(), value) {
+                ("$ref" | "$dynamicRef", Value::String(target)) if !target.starts_with('#') => {
+                    let message = format!("refers to {target:?}; only references inside the schema (\"#/$defs/...\") are allowed");
+                    Err(Problem::at(Code::SchemaReference, place, message))
+                }
+                ("$id", Value::String(_)) => {
+                    Err(Problem::at(Code::SchemaReference, place, "$id is not supported: leave it out"))
+                }
+                ("$schema", Value::String(dialect)) if !is_2020_12(dialect) => {
+                    let message = "only https://json-schema.org/draft/2020-12/schema is supported";
+                    Err(Problem::at(Code::SchemaInvalid, place, message))
+                }
+                // Data, not schema: a "$ref" in there means nothing.
+                ("const" | "enum" | "default" | "examples", _) => Ok(()),
+                _ => local(value, &place),
+            }
+        }),
+        Value::Array(items) => {
+            items.iter().enumerate().try_for_each(|(index, item)| local(item, &format!("{pointer}/{index}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn is_2020_12(dialect: &str) -> bool {
+    dialect.trim_end_matches('#') == "https://json-schema.org/draft/2020-12/schema"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn compile(schema: Value) -> Result<Schema, Code> {
+        Schema::compile(&schema, "/input_schema").map_err(|problem| problem.code)
+    }
+
+    #[test]
+    fn values_are_checked_with_pointers() {
+        let schema = compile(
+            json!({"type": "object", "required": ["city"], "properties": {"city": {"type": "string"}}}),
+        );
+        let schema = schema.unwrap();
+        assert!(schema.faults(&json!({"city": "Oslo"})).is_empty());
+        let faults = schema.faults(&json!({"city": 7}));
+        assert_eq!(faults[0].pointer, "/city");
+        assert_eq!(schema.faults(&json!({})).len(), 1);
+    }
+
+    #[test]
+    fn the_short_form_becomes_a_schema() {
+        let short =
+            json!({"parameters": {"city": {"type": "string", "description": "d"}}, "required": ["city"]});
+        let schema = compile(expand_short_form(short)).unwrap();
+        assert!(!schema.faults(&json!({})).is_empty());
+        assert!(schema.faults(&json!({"city": "Oslo", "more": 1})).is_empty());
+        let long = json!({"type": "object", "properties": {"parameters": {}}});
+        assert_eq!(expand_short_form(long.clone()), long);
+    }
+
+    #[test]
+    fn nothing_is_read_from_files_or_addresses() {
+        for target in [
+            "file:///etc/passwd",
+            "http://127.0.0.1/x",
+            "other.json",
+            "https://json-schema.org/draft/2020-12/schema",
+        ] {
+            assert_eq!(
+                compile(json!({"properties": {"a": {"$ref": target}}})).err(),
+                Some(Code::SchemaReference)
+            );
+        }
+        assert_eq!(compile(json!({"$id": "http://x/"})).err(), Some(Code::SchemaReference));
+        assert!(
+            compile(json!({"$defs": {"a": {"type": "string"}}, "properties": {"a": {"$ref": "#/$defs/a"}}}))
+                .is_ok()
+        );
+        assert!(compile(json!({"enum": [{"$ref": "file:///x"}]})).is_ok());
+    }
+
+    #[test]
+    fn what_is_no_schema_is_refused_with_its_place() {
+        let problem = Schema::compile(&json!({"type": "strin"}), "/input_schema").err().unwrap();
+        assert_eq!(problem.code, Code::SchemaInvalid);
+        assert!(problem.faults[0].pointer.starts_with("/input_schema"));
+        assert_eq!(compile(json!({"$ref": "#/nowhere"})).err(), Some(Code::SchemaInvalid));
+        assert_eq!(compile(json!({"pattern": "("})).err(), Some(Code::SchemaInvalid));
+        assert_eq!(compile(json!({"pattern": "a{1000}{1000}{1000}"})).err(), Some(Code::SchemaInvalid));
+        assert_eq!(compile(json!({"title": "x".repeat(MAX_BYTES)})).err(), Some(Code::SchemaTooComplex));
+    }
+
+    #[test]
+    fn an_evil_pattern_takes_linear_time() {
+        let schema = compile(json!({"pattern": "^(a+)+$"})).unwrap();
+        assert_eq!(schema.faults(&json!(format!("{}b", "a".repeat(50_000)))).len(), 1);
+    }
+
+    #[test]
+    fn a_schema_that_refers_to_itself_ends() {
+        let schema = compile(json!({"$ref": "#"})).unwrap();
+        assert!(schema.faults(&json!(1)).len() <= 1);
+    }
+}

@@ -1,0 +1,2 @@
+//! Sortie: one binary for dispatcher, worker and command line.
+fn main() {}
