@@ -9,6 +9,7 @@ pub mod action;
 pub mod deadline;
 pub mod error;
 pub mod event;
+pub mod http_template;
 pub mod hub;
 pub mod id;
 pub mod job;

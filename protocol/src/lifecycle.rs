@@ -125,6 +125,14 @@ impl Step {
     }
 }
 
+/// Who runs an attempt of which a store that lost its newest writes knows nothing but the number.
+pub const UNKNOWN_WORKER: &str = "unknown";
+
+/// The error of an attempt whose lease lapsed.
+pub fn worker_lost() -> JobError {
+    JobError::new(Code::WorkerCrashed, "the attempt ended without an answer: its worker disappeared")
+}
+
 /// The data of a `state` event.
 pub fn state_event_data(state: JobState, reason: Option<Reason>) -> Json {
     #[derive(Serialize)]

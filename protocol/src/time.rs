@@ -40,6 +40,12 @@ impl Timestamp {
     pub fn parse(text: &str) -> Option<Self> {
         text.parse::<jiff::Timestamp>().ok().map(|t| Self(t.as_millisecond()))
     }
+
+    /// Reads the date of an HTTP header: `Sun, 06 Nov 1994 08:49:37 GMT`.
+    pub fn parse_http_date(text: &str) -> Option<Self> {
+        static PARSER: jiff::fmt::rfc2822::DateTimeParser = jiff::fmt::rfc2822::DateTimeParser::new();
+        PARSER.parse_timestamp(text).ok().map(|t| Self(t.as_millisecond()))
+    }
 }
 
 impl fmt::Display for Timestamp {
@@ -76,6 +82,13 @@ mod tests {
         assert_eq!(at.to_string(), "2026-01-01T00:00:00.120Z");
         assert_eq!(Timestamp::parse("2026-01-01T01:00:00.12+01:00"), Some(at));
         assert_eq!(Timestamp::parse("2026-01-01"), None);
+    }
+
+    #[test]
+    fn dates_of_http_headers_are_read() {
+        let at = Timestamp::parse("1994-11-06T08:49:37Z");
+        assert_eq!(Timestamp::parse_http_date("Sun, 06 Nov 1994 08:49:37 GMT"), at);
+        assert_eq!(Timestamp::parse_http_date("120"), None);
     }
 
     #[test]

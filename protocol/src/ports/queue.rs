@@ -20,7 +20,8 @@ pub trait Queue: Send + Sync {
 
     /// Puts the job at the end of its lane and priority. Returns once the job would survive a crash of the
     /// queue. Many may run at once; they are never confirmed one by one. After an error the job may or may
-    /// not be there.
+    /// not be there. A job that is published again is delivered again, whatever becomes of deliveries of it
+    /// that are out: an ack settles its own delivery only.
     async fn publish(&self, job: &JobSpec) -> Result<(), PortError>;
 
     /// Starts to take jobs from `lanes`. At most `ceiling` deliveries of each lane and priority are out at
@@ -28,7 +29,7 @@ pub trait Queue: Send + Sync {
     /// Fails only where trying again is pointless.
     async fn consume(&self, lanes: &[Lane], ceiling: u16) -> Result<Box<dyn Consumer>, PortError>;
 
-    /// What waits in a lane.
+    /// What waits in a lane; nothing in one that was never used.
     async fn depth(&self, lane: &Lane) -> Result<Depth, PortError>;
 
     /// Whether publishing and consuming would work now: an answer within two seconds.
@@ -67,7 +68,7 @@ impl Delivery {
         }
     }
 
-    /// "Someone else, please": the queue delivers the job again at once.
+    /// "Someone else, please": the queue delivers the job again at once, however often this happens.
     pub fn release(self) {}
 
     /// "Nobody can do this": the queue puts the job aside with the reason.

@@ -4,13 +4,18 @@
 //! same job, finishing twice is told `Late`, appending twice adds once. Instants in records come from the
 //! store's own clock.
 //!
-//! **Fencing.** A claim gives an attempt number; only the newest attempt may renew, append or finish.
+//! **Fencing.** A claim gives an attempt number; only the newest attempt may renew, append or finish, and
+//! only until it has ended.
 //! **Lease.** A claim holds for a lease, which the worker renews; a lapsed lease means that the worker is
 //! gone, and `reap` or the next claim counts that as a crash.
 //! **Outbox.** A job that must be published carries a mark from the same atomic step that made it so;
 //! `published` clears it, and `outbox` finds marks that stayed.
 //! **Healing.** `claim`, `renew`, `append` and `finish` carry the whole spec: where the store lost its
 //! newest writes (the job, or an attempt, is unknown to it), they first restore what is missing.
+//! **Events.** Every change of state is told by one event from the same atomic step: an end by its `result`
+//! event alone, any other change by a `state` event. Both carry the number of the newest attempt, 0 before
+//! the first. Every change is one of [`JobState::may_become`]: a crashed attempt is followed by `queued`
+//! (`worker_lost`) before the next one is `running`.
 
 use std::time::Duration;
 
@@ -28,6 +33,7 @@ use crate::state::JobState;
 #[async_trait]
 pub trait Store: Send + Sync {
     /// Records a job as `queued` with an outbox mark, or as `scheduled` if its `run_at` is in the future.
+    /// A job id that is recorded already is [`Created::Same`].
     async fn create(&self, job: NewJob) -> Result<Created, PortError>;
 
     /// Clears the outbox mark: the job is on the queue.
@@ -35,17 +41,22 @@ pub trait Store: Send + Sync {
 
     /// Starts the next attempt of a job that was delivered. First ends what must be ended: a job past its
     /// deadline becomes `expired`; a previous attempt whose lease lapsed is counted as a crash, at
-    /// [`StoreOptions::crashes`] the job becomes `failed` with `worker_crashed` and a dead letter.
+    /// [`StoreOptions::crashes`] the job becomes `failed` with `worker_crashed` and a dead letter (attempts
+    /// that `finish` recorded as crashed count too), and `cancelled` if its cancellation was asked for.
     async fn claim(&self, job: &JobSpec, worker: &WorkerId) -> Result<Claim, PortError>;
 
-    /// Holds attempts for another lease. One answer for each, in order.
+    /// Holds attempts for another lease. One answer for each, in order. A lease that lapsed unnoticed (no
+    /// `reap` or `claim` came across it) is held again.
     async fn renew(&self, attempts: &[(&JobSpec, u32)]) -> Result<Vec<Renewal>, PortError>;
 
-    /// Adds events to the stream of an attempt, skipping those that it already has.
+    /// Adds events to the stream of an attempt, skipping those that it already has. Ordinals that never came
+    /// (lost with the store's newest writes) leave no gap in the numbers.
     async fn append(&self, job: &JobSpec, attempt: u32, batch: &EventBatch) -> Result<Appended, PortError>;
 
     /// Ends an attempt: adds its last events, records its outcome, and moves the job as the verdict says,
-    /// with the `state` and `result` events that tell it. The first terminal write wins.
+    /// with the `state` or `result` event that tells it. The first terminal write wins. The attempt keeps the
+    /// error of `Fail` and `Retry`. Where cancellation was asked for, `Retry` and `Requeue` end as `Cancel`:
+    /// no further attempt starts.
     async fn finish(&self, job: &JobSpec, attempt: u32, finish: &Finish) -> Result<Finished, PortError>;
 
     /// Asks to cancel. A job that doesn't run is `cancelled` at once; a running one when its worker has
@@ -78,7 +89,8 @@ pub trait Store: Send + Sync {
     /// them again only after a further `age`. Marks of jobs that are no longer queued are dropped.
     async fn outbox(&self, age: Duration, limit: usize) -> Result<Vec<JobSpec>, PortError>;
 
-    /// Moves scheduled jobs whose time has come to `queued` with an outbox mark, and returns them.
+    /// Moves scheduled jobs whose time has come to `queued` (`awaiting_worker`) with an outbox mark, and
+    /// returns them.
     async fn due(&self, limit: usize) -> Result<Vec<JobSpec>, PortError>;
 
     /// Ends running attempts whose lease lapsed, as `claim` would, and returns the jobs that are queued
@@ -157,12 +169,14 @@ pub enum Created {
 /// What `claim` made of a delivery.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Claim {
-    /// Run it: this is attempt `attempt`, and `failures` attempts failed before it.
+    /// Run it: this is attempt `attempt`, and `failures` attempts failed and `crashes` crashed before it.
     Granted {
         /// The attempt's number.
         attempt: u32,
         /// Attempts that failed or timed out before: what the retry policy counts.
         failures: u32,
+        /// Attempts that ended without an answer before: what the crash limit counts.
+        crashes: u32,
     },
     /// Another attempt holds a live lease. Ack the delivery: should that lease lapse, the job is published
     /// again.

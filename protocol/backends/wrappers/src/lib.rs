@@ -1,1 +1,12 @@
-//! Ports around ports: one that fails on demand, one that measures.
+//! Ports around ports: [`faulty`] fails on demand, [`metered`] measures. Both leave the meaning of what they
+//! wrap as it is, and pass its conformance tests.
+//!
+//! A wrapper says once what happens around a call ([`Around`]); [`queue`], [`store`] and [`registry`] say once
+//! how a port's operations go through it.
+
+mod around;
+pub mod faulty;
+pub mod metered;
+mod queue;
+mod registry;
+mod store;

@@ -1,0 +1,28 @@
+# The commands that people need. `make` alone lists them.
+# A fresh machine needs a Rust toolchain, a C compiler and make; the rest is found, installed or started.
+
+STATE ?= .sortie
+
+.PHONY: help run test check build clean
+
+help: ## show this list
+	@sed -n 's/^\([a-z]*\):.*## /  make \1|/p' Makefile | column -t -s '|'
+
+run: ## build, start everything in one process, show three actions at work, stay up
+	@deploy/python/prepare $(STATE)/python >/dev/null
+	@cargo build --release --locked --quiet
+	@exec target/release/sortie demo --data $(STATE)/data --python $(STATE)/python/bin/python
+
+test: ## run every test; RabbitMQ and Redis are found or started
+	@tests/run
+
+check: ## what a change must pass besides the tests: format, lints
+	@cargo fmt --all --check
+	@cargo clippy --workspace --all-targets --locked --quiet -- -D warnings
+
+build: ## the release binary, target/release/sortie
+	@cargo build --release --locked
+
+clean: ## remove what was built and prepared
+	@cargo clean --quiet
+	@rm -rf $(STATE)

@@ -1,0 +1,27 @@
+//! Publishes jobs that were recorded but not confirmed by the queue: their dispatcher was killed in
+//! between, or the queue was away.
+
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::sweep::{BATCH, Sweep, publish_all};
+use crate::dispatcher::Dispatcher;
+
+/// Marks younger than this belong to a publish that may still be under way.
+const AGE: Duration = Duration::from_secs(2);
+
+pub(super) async fn run(dispatcher: Dispatcher, stop: CancellationToken) {
+    let sweep = Sweep { name: "outbox", every: Duration::from_secs(1), wake: None };
+    let step = || async {
+        // What is taken is not given again for a while: don't take it while it can't be published.
+        if dispatcher.queue_health().is_away() {
+            return Ok(0);
+        }
+        let jobs = dispatcher.store().outbox(AGE, BATCH).await?;
+        let taken = jobs.len();
+        publish_all(&dispatcher, jobs).await;
+        Ok(taken)
+    };
+    sweep.run(&dispatcher, &stop, step).await;
+}

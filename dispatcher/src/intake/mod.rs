@@ -1,0 +1,69 @@
+//! How a request becomes a job: resolve, validate, admit, create, publish. No step before `create` leaves
+//! a trace, and after it the job is accepted, whatever happens to this process.
+
+pub(crate) mod admit;
+mod create;
+pub(crate) mod explain;
+mod parse;
+pub(crate) mod publish;
+pub(crate) mod resolve;
+mod validate;
+
+use protocol::error::Problem;
+use protocol::job::Job;
+use protocol::state::JobState;
+use protocol::time::Timestamp;
+
+pub use parse::{Origin, Submit};
+pub(crate) use parse::{empty_object, invalid, read, read_part};
+
+use crate::access::{Caller, Verb};
+use crate::dispatcher::Dispatcher;
+use create::Recorded;
+use resolve::Run;
+
+/// Accepts a request for a published action.
+pub(crate) async fn submit(
+    dispatcher: &Dispatcher,
+    caller: &Caller,
+    submit: Submit,
+    origin: Origin,
+) -> Result<Job, Problem> {
+    caller.require(Verb::Submit)?;
+    caller.require_action(&submit.action)?;
+    let (registry, known) = (&**dispatcher.registry(), dispatcher.known());
+    let run =
+        resolve::published(registry, known, caller.tenant(), &submit.action, submit.version, false).await?;
+    accept(dispatcher, caller, run, submit, origin).await
+}
+
+/// Accepts a request for what has been resolved.
+pub(crate) async fn accept(
+    dispatcher: &Dispatcher,
+    caller: &Caller,
+    run: Run,
+    submit: Submit,
+    origin: Origin,
+) -> Result<Job, Problem> {
+    validate::input(&run, &submit.input).await?;
+    let now = Timestamp::now();
+    let ceiling = dispatcher.options().deadline_ceiling;
+    let times = admit::times(now, submit.run_at, submit.deadline_ms, run.terms.deadline_ms, ceiling)?;
+    dispatcher.still_open()?;
+    dispatcher.queue_health().admit()?;
+
+    let draft = run.version.is_none().then_some(&run);
+    let idempotency = create::idempotency(&submit, &origin, draft)?;
+    let spec = create::spec(caller, &run, submit, origin, times, now);
+    match create::record(&**dispatcher.store(), spec, idempotency).await? {
+        Recorded::New(job) => {
+            dispatcher.metrics().accepted();
+            if job.state == JobState::Queued {
+                publish::publish(dispatcher, &job.spec).await;
+            }
+            Ok(job)
+        }
+        // Should its mark still be in the outbox, the sweep is on its way to it.
+        Recorded::Same(job) => Ok(job),
+    }
+}

@@ -1,0 +1,92 @@
+//! What can go wrong with a session or an operation on it, and what that means to the caller of a port.
+
+use lapin::ErrorKind;
+use protocol::ports::{Kind, PortError};
+
+/// Why a session ended or an operation failed.
+#[derive(Debug, Clone, thiserror::Error)]
+pub(crate) enum Trouble {
+    /// The client library or the server said so.
+    #[error(transparent)]
+    Amqp(#[from] lapin::Error),
+    /// There is no session, or it ended before the answer came.
+    #[error("there is no connection to the server")]
+    Away,
+    /// The server ended a consumer, as it does when its queue is deleted.
+    #[error("the server cancelled a consumer")]
+    ConsumerCancelled,
+    /// Nothing came back in time.
+    #[error("no answer in time to: {0}")]
+    NoAnswer(&'static str),
+    /// No queue of that name: someone deleted it since it was declared.
+    #[error("no queue took the message")]
+    Returned,
+    /// The queue has reached a limit that a policy sets.
+    #[error("the queue refused the message")]
+    Refused,
+    /// The server is short of memory or disk and takes nothing until it has room again.
+    #[error("the server takes no messages for lack of memory or disk space")]
+    Blocked,
+    /// A name is longer than AMQP allows.
+    #[error("a name has more than 255 bytes")]
+    Name,
+}
+
+impl Trouble {
+    /// The error of a port's operation.
+    pub(crate) fn port(self, operation: &'static str) -> PortError {
+        PortError::new(self.kind(), operation).because(self)
+    }
+
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Amqp(error) => kind(error),
+            Self::Away | Self::ConsumerCancelled | Self::Returned => Kind::Unavailable,
+            Self::NoAnswer(_) => Kind::Timeout,
+            Self::Refused | Self::Blocked => Kind::Full,
+            Self::Name => Kind::Unexpected,
+        }
+    }
+}
+
+fn kind(error: &lapin::Error) -> Kind {
+    match error.kind() {
+        ErrorKind::ProtocolError(error) => match error.get_id() {
+            // access-refused; not-allowed (no such vhost, or no right to it).
+            403 | 530 => Kind::Denied,
+            // connection-forced (the server shuts down); resource-error; internal-error.
+            320 | 506 | 541 => Kind::Unavailable,
+            _ => Kind::Unexpected,
+        },
+        ErrorKind::IOError(_)
+        | ErrorKind::RuntimeShutdownError(_)
+        | ErrorKind::MissingHeartbeatError
+        | ErrorKind::InvalidChannel(_)
+        | ErrorKind::InvalidChannelState(..)
+        | ErrorKind::InvalidConnectionState(_) => Kind::Unavailable,
+        _ => Kind::Unexpected,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lapin::protocol::{AMQPError, AMQPErrorKind, AMQPHardError, AMQPSoftError};
+    use protocol::ports::Retry;
+
+    use super::*;
+
+    fn said(kind: AMQPErrorKind) -> PortError {
+        let error = ErrorKind::ProtocolError(AMQPError::new(kind, "text".into()));
+        Trouble::Amqp(error.into()).port("queue.publish")
+    }
+
+    #[test]
+    fn a_lost_connection_is_worth_another_try_and_wrong_rights_are_not() {
+        let forced = said(AMQPHardError::CONNECTIONFORCED.into());
+        assert_eq!((forced.kind, forced.retry()), (Kind::Unavailable, Retry::Later));
+        let refused = said(AMQPSoftError::ACCESSREFUSED.into());
+        assert_eq!((refused.kind, refused.retry()), (Kind::Denied, Retry::Never));
+        assert_eq!(said(AMQPSoftError::PRECONDITIONFAILED.into()).kind, Kind::Unexpected);
+        assert_eq!(Trouble::Blocked.port("queue.publish").retry(), Retry::Later);
+    }
+}

@@ -1,0 +1,303 @@
+//! What only this backend has: a connection that can be lost, messages that anyone may have written, and
+//! the inbox. The rules of the port stand in `conformance`.
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use lapin::BasicProperties;
+use lapin::options::{BasicConsumeOptions, BasicPublishOptions, QueueDeclareOptions, QueueDeleteOptions};
+use lapin::types::{AMQPValue, FieldTable};
+use protocol::id::Lane;
+use protocol::job::{Priority, ReplyTo};
+use protocol::ports::{Kind, Reply, Retry};
+use support::{Bench, job, soon, until};
+
+#[tokio::test]
+async fn a_lost_connection_is_built_again_with_its_consumers_and_their_ceiling() {
+    let bench = Bench::new().await;
+    let client = bench.client();
+    let queue = client.queue();
+    let mut consumer = queue.consume(&[Lane::standard()], 2).await.unwrap();
+    queue.publish(&job()).await.unwrap();
+    soon("a delivery before the loss", consumer.next()).await.ack();
+
+    bench.door.shut();
+    let error = until("publishing fails", async || queue.publish(&job()).await.err()).await;
+    assert_eq!((error.kind, error.retry()), (Kind::Unavailable, Retry::Later));
+    let asked = Instant::now();
+    assert_eq!(queue.publish(&job()).await.unwrap_err().retry(), Retry::Later);
+    assert_eq!(queue.ping().await.unwrap_err().retry(), Retry::Later);
+    assert!(asked.elapsed() < Duration::from_secs(4), "an answer within a few seconds");
+
+    bench.door.open();
+    until("publishing works again", async || queue.publish(&job()).await.ok()).await;
+    until("consuming works again", async || queue.ping().await.ok()).await;
+    // Some of the publishes that failed may have got through.
+    let mark = job();
+    queue.publish(&mark).await.unwrap();
+    let mut id = None;
+    while id != Some(mark.id) {
+        let delivery = soon("a delivery after the loss", consumer.next()).await;
+        id = Some(delivery.job.id);
+        delivery.ack();
+    }
+    for _ in 0..6 {
+        queue.publish(&job()).await.unwrap();
+    }
+    // Two are out, the ceiling; the rest stays on the server.
+    let held = [soon("a delivery", consumer.next()).await, soon("another", consumer.next()).await];
+    until("the ceiling is kept", async || {
+        (queue.depth(&Lane::standard()).await.ok()?.ready == 4).then_some(())
+    })
+    .await;
+    drop(held);
+    bench.clean(client).await;
+}
+
+#[tokio::test]
+async fn a_server_that_accepts_and_stays_silent_is_given_up_and_found_again() {
+    let bench = Bench::new().await;
+    bench.door.silence();
+    let client = bench.client();
+    let queue = client.queue();
+    assert_eq!(queue.publish(&job()).await.unwrap_err().kind, Kind::Unavailable);
+    // Ends the silent connection as the peer's own end would; the next one gets through.
+    bench.door.open();
+    until("publishing works", async || queue.publish(&job()).await.ok()).await;
+    bench.clean(client).await;
+}
+
+#[tokio::test]
+async fn deliveries_that_were_out_at_the_loss_come_again() {
+    let bench = Bench::new().await;
+    let client = bench.client();
+    let queue = client.queue();
+    let job = job();
+    queue.publish(&job).await.unwrap();
+    let mut consumer = queue.consume(&[Lane::standard()], 1).await.unwrap();
+    let before = soon("the delivery", consumer.next()).await;
+    bench.door.open();
+    let again = soon("the same job again", consumer.next()).await;
+    assert_eq!((again.job.id, again.redelivered), (job.id, true));
+    before.ack();
+    again.ack();
+    bench.clean(client).await;
+}
+
+#[tokio::test]
+async fn a_deleted_queue_is_declared_again_by_both_sides() {
+    let bench = Bench::new().await;
+    let client = bench.client();
+    let queue = client.queue();
+    queue.publish(&job()).await.unwrap();
+    let mut consumer = queue.consume(&[Lane::standard()], 10).await.unwrap();
+    soon("the delivery", consumer.next()).await.ack();
+    let name = bench.jobs(Priority::Normal);
+    bench.outside.queue_delete(name.as_str().into(), QueueDeleteOptions::default()).await.unwrap();
+    // The publisher learns it from the message that comes back; the consumer from its cancellation.
+    let wanted = job();
+    until("publishing works again", async || queue.publish(&wanted).await.ok()).await;
+    assert_eq!(soon("the delivery", consumer.next()).await.job.id, wanted.id);
+    bench.clean(client).await;
+}
+
+#[tokio::test]
+async fn a_message_that_is_no_job_ends_among_the_dead_letters() {
+    let bench = Bench::new().await;
+    let client = bench.client();
+    let queue = client.queue();
+    queue.publish(&job()).await.unwrap();
+    let name = bench.jobs(Priority::Normal);
+    let properties = BasicProperties::default().with_message_id("strange".into());
+    let options = BasicPublishOptions::default();
+    let body = b"{\"v\":99,\"job\":{}}";
+    bench.outside.basic_publish("".into(), name.as_str().into(), options, body, properties).await.unwrap();
+    let last = job();
+    queue.publish(&last).await.unwrap();
+
+    let mut consumer = queue.consume(&[Lane::standard()], 1).await.unwrap();
+    soon("the job before it", consumer.next()).await.ack();
+    // With a ceiling of one, the next comes only once the strange one is settled.
+    assert_eq!(soon("the job behind it", consumer.next()).await.job.id, last.id);
+    let letter = bench.fetch(&bench.name("dead")).await;
+    assert_eq!(letter.data, body);
+    assert_eq!(letter.properties.message_id().as_ref().unwrap().as_str(), "strange");
+    let headers = letter.properties.headers().clone().unwrap();
+    let reason = headers.inner().get("sortie-reason").unwrap();
+    assert!(matches!(reason, AMQPValue::LongString(text) if text.to_string().contains("version 99")));
+    bench.clean(client).await;
+}
+
+#[tokio::test]
+async fn a_thousand_publishes_at_once_are_on_their_way_together() {
+    let bench = Bench::new().await;
+    let client = bench.client();
+    let queue = client.queue();
+    // The first declares the queue, and tells how long one confirm takes.
+    queue.publish(&job()).await.unwrap();
+    let asked = Instant::now();
+    queue.publish(&job()).await.unwrap();
+    let one = asked.elapsed();
+    let jobs: Vec<_> = std::iter::repeat_with(job).take(1_000).collect();
+    let asked = Instant::now();
+    for published in join_all(jobs.iter().map(|job| queue.publish(job))).await {
+        published.unwrap();
+    }
+    let all = asked.elapsed();
+    println!("one: {one:?}, a thousand: {all:?}");
+    until("all are there", async || {
+        (queue.depth(&Lane::standard()).await.ok()?.ready == 1_002).then_some(())
+    })
+    .await;
+    // One by one it takes a thousand times as long as one.
+    assert!(all < one * 500, "one took {one:?}, a thousand {all:?}");
+    bench.clean(client).await;
+}
+
+#[tokio::test]
+async fn a_publish_that_nobody_waits_for_any_more_disturbs_no_other() {
+    let bench = Bench::new().await;
+    let client = bench.client();
+    let queue = client.queue();
+    for _ in 0..50 {
+        let job = job();
+        // Given up at its first wait.
+        let _ = tokio::time::timeout(Duration::ZERO, queue.publish(&job)).await;
+        queue.publish(&job).await.unwrap();
+    }
+    bench.clean(client).await;
+}
+
+#[tokio::test]
+async fn what_a_busy_worker_does_not_take_goes_to_a_free_one() {
+    let bench = Bench::new().await;
+    let client = bench.client();
+    let queue = client.queue();
+    let mut busy = queue.consume(&[Lane::standard()], 5).await.unwrap();
+    queue.publish(&job()).await.unwrap();
+    let held = soon("the job of the busy one", busy.next()).await;
+    for _ in 0..5 {
+        queue.publish(&job()).await.unwrap();
+    }
+    // Four of them wait at the busy one, which does not ask for any.
+    let mut free = queue.consume(&[Lane::standard()], 10).await.unwrap();
+    for _ in 0..5 {
+        soon("a job for the free one", free.next()).await.ack();
+    }
+    held.ack();
+    bench.clean(client).await;
+}
+
+#[tokio::test]
+async fn a_request_is_answered_with_its_correlation_id() {
+    let bench = Bench::new().await;
+    let client = bench.client();
+    let inbox = client.inbox();
+    let replies = bench.name("replies");
+    let (options, none) = (QueueDeclareOptions::default(), FieldTable::default());
+    bench.outside.queue_declare(replies.as_str().into(), options, none).await.unwrap();
+    let send = async {
+        until("the exchange is there", async || {
+            // Its queue is declared a moment before its consumer starts; until then nothing is routed.
+            queue_exists(&bench, "requests").await.then_some(())
+        })
+        .await;
+        let mut headers = FieldTable::default();
+        headers.insert("authorization".into(), AMQPValue::LongString("Bearer sk_1".into()));
+        headers.insert("traceparent".into(), AMQPValue::LongString("00-1-2-01".into()));
+        let properties = BasicProperties::default()
+            .with_message_id("my-key".into())
+            .with_headers(headers)
+            .with_reply_to(replies.as_str().into())
+            .with_correlation_id("7".into());
+        let (exchange, key) = (bench.name("requests"), "any.key.at.all".into());
+        let options = BasicPublishOptions::default();
+        bench
+            .outside
+            .basic_publish(exchange.as_str().into(), key, options, b"{\"action\":\"a\"}", properties)
+            .await
+            .unwrap();
+    };
+    let (request, ()) = tokio::join!(soon("the request", inbox.next()), send);
+    assert_eq!(request.body, b"{\"action\":\"a\"}");
+    assert_eq!(request.message_id.as_deref(), Some("my-key"));
+    assert_eq!(request.authorization.as_ref().unwrap().reveal(), "Bearer sk_1");
+    assert_eq!(request.traceparent.as_deref(), Some("00-1-2-01"));
+
+    // Dropped, it comes again.
+    drop(request);
+    let request = soon("the request again", inbox.next()).await;
+    let to = request.reply.clone().unwrap();
+    assert_eq!((to.address.as_str(), to.correlation_id.as_deref()), (replies.as_str(), Some("7")));
+    inbox.reply(&to, &Reply { kind: "accepted", body: b"{}".into() }).await.unwrap();
+    request.ack();
+    let reply = bench.fetch(&replies).await;
+    assert_eq!(reply.data, b"{}");
+    assert_eq!(reply.properties.kind().as_ref().unwrap().as_str(), "accepted");
+    assert_eq!(reply.properties.correlation_id().as_ref().unwrap().as_str(), "7");
+    assert_eq!(reply.properties.content_type().as_ref().unwrap().as_str(), "application/json");
+    assert!(reply.properties.message_id().is_some());
+
+    // Nobody listens: no error.
+    let gone = ReplyTo { address: bench.name("gone"), correlation_id: None };
+    inbox.reply(&gone, &Reply { kind: "finished", body: vec![] }).await.unwrap();
+    assert_eq!(bench.waiting(&bench.name("requests")).await, 0);
+    bench.clean(client).await;
+}
+
+#[tokio::test]
+async fn a_direct_reply_reaches_the_client_that_asked() {
+    use futures_util::StreamExt;
+    let bench = Bench::new().await;
+    let client = bench.client();
+    let inbox = client.inbox();
+    let direct = "amq.rabbitmq.reply-to";
+    let options = BasicConsumeOptions { no_ack: true, ..BasicConsumeOptions::default() };
+    let mut replies =
+        bench.outside.basic_consume(direct.into(), "".into(), options, FieldTable::default()).await.unwrap();
+    let send = async {
+        until("the exchange is there", async || queue_exists(&bench, "requests").await.then_some(())).await;
+        let properties =
+            BasicProperties::default().with_reply_to(direct.into()).with_correlation_id("8".into());
+        let exchange = bench.name("requests");
+        let options = BasicPublishOptions::default();
+        bench
+            .outside
+            .basic_publish(exchange.as_str().into(), "".into(), options, b"{}", properties)
+            .await
+            .unwrap();
+    };
+    let (request, ()) = tokio::join!(soon("the request", inbox.next()), send);
+    let to = request.reply.clone().unwrap();
+    assert!(to.address.starts_with("amq.rabbitmq.reply-to."), "{}", to.address);
+    inbox.reply(&to, &Reply { kind: "finished", body: b"{\"id\":1}".into() }).await.unwrap();
+    request.ack();
+    let reply = soon("the reply", replies.next()).await.unwrap().unwrap();
+    assert_eq!(reply.data, b"{\"id\":1}");
+    bench.clean(client).await;
+}
+
+#[tokio::test]
+async fn wrong_credentials_are_told_as_such() {
+    let bench = Bench::new().await;
+    let url = format!("amqp://guest:wrong@127.0.0.1:{}/%2f", bench.door.port);
+    let options = backend_rabbitmq::Options { url: url.into(), prefix: bench.prefix.clone() };
+    let client = backend_rabbitmq::connect(options).unwrap();
+    let queue = client.queue();
+    let error = until("the refusal", async || {
+        queue.publish(&job()).await.err().filter(|error| error.kind == Kind::Denied)
+    })
+    .await;
+    assert_eq!(error.retry(), Retry::Never);
+    bench.clean(client).await;
+}
+
+/// Whether the queue is there and bound. Looked at on a channel that may fail.
+async fn queue_exists(bench: &Bench, name: &str) -> bool {
+    let channel = bench.look().await;
+    let options = QueueDeclareOptions::durable().passive();
+    let found = channel.queue_declare(bench.name(name).as_str().into(), options, FieldTable::default()).await;
+    found.is_ok_and(|queue| queue.consumer_count() > 0)
+}

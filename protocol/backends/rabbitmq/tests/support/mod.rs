@@ -1,0 +1,198 @@
+//! A server reached through a door that the test can shut, a prefix of its own, and a client of the test's
+//! own to look at the server from outside.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use backend_rabbitmq::{Options, RabbitMq, connect};
+use lapin::options::{BasicGetOptions, ExchangeDeleteOptions, QueueDeclareOptions, QueueDeleteOptions};
+use lapin::types::FieldTable;
+use lapin::uri::AMQPUri;
+use lapin::{Channel, Connection, ConnectionProperties};
+use protocol::id::{ActionName, ContentHash, JobId, Lane, TenantId};
+use protocol::job::{JobSpec, Priority};
+use protocol::json::Json;
+use protocol::retry::RetryPolicy;
+use protocol::secret::Secret;
+use protocol::time::Timestamp;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+
+/// How long anything may take that should happen at once.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// One test's share of the server.
+pub(crate) struct Bench {
+    pub(crate) prefix: String,
+    pub(crate) door: Door,
+    pub(crate) outside: Channel,
+    url: String,
+    connection: Connection,
+}
+
+impl Bench {
+    pub(crate) async fn new() -> Self {
+        let server = conformance::server("SORTIE_TEST_AMQP_URL");
+        let connection = Connection::connect(&server, ConnectionProperties::default())
+            .await
+            .expect("the server in SORTIE_TEST_AMQP_URL answers");
+        let outside = connection.create_channel().await.unwrap();
+        let mut uri: AMQPUri = server.parse().unwrap();
+        let door = Door::to(uri.authority.host.clone(), uri.authority.port).await;
+        uri.authority.host = "127.0.0.1".into();
+        uri.authority.port = door.port;
+        Self { prefix: conformance::unique(), door, outside, url: uri.to_string(), connection }
+    }
+
+    /// A client that reaches the server through the door.
+    pub(crate) fn client(&self) -> RabbitMq {
+        connect(Options { url: Secret::new(self.url.clone()), prefix: self.prefix.clone() }).unwrap()
+    }
+
+    pub(crate) fn jobs(&self, priority: Priority) -> String {
+        format!("{}.v1.jobs.default.{}", self.prefix, priority.as_str())
+    }
+
+    pub(crate) fn name(&self, what: &str) -> String {
+        format!("{}.{what}", self.prefix)
+    }
+
+    /// A channel of its own, for questions whose answer may be an error.
+    pub(crate) async fn look(&self) -> Channel {
+        self.connection.create_channel().await.unwrap()
+    }
+
+    /// Messages that wait in a queue.
+    pub(crate) async fn waiting(&self, queue: &str) -> u32 {
+        let options = QueueDeclareOptions::durable().passive();
+        self.outside
+            .queue_declare(queue.into(), options, FieldTable::default())
+            .await
+            .unwrap()
+            .message_count()
+    }
+
+    /// The next message of a queue, taken for good.
+    pub(crate) async fn fetch(&self, queue: &str) -> lapin::message::Delivery {
+        until("a message arrives", || async {
+            let options = BasicGetOptions { no_ack: true };
+            self.outside.basic_get(queue.into(), options).await.unwrap().map(|message| message.delivery)
+        })
+        .await
+    }
+
+    /// Removes everything of this test from the server.
+    pub(crate) async fn clean(self, client: RabbitMq) {
+        client.close().await;
+        let mut queues: Vec<_> = Priority::ALL.map(|priority| self.jobs(priority)).into();
+        queues.extend(["requests", "dead", "replies"].map(|name| self.name(name)));
+        for queue in queues {
+            self.outside.queue_delete(queue.as_str().into(), QueueDeleteOptions::default()).await.unwrap();
+        }
+        for exchange in ["requests", "dead"].map(|name| self.name(name)) {
+            let options = ExchangeDeleteOptions::default();
+            self.outside.exchange_delete(exchange.as_str().into(), options).await.unwrap();
+        }
+    }
+}
+
+/// Whether the door lets through.
+#[derive(Clone, Copy, PartialEq)]
+enum Way {
+    Open,
+    Shut,
+    Silent,
+}
+
+/// A way to the server through this process.
+pub(crate) struct Door {
+    pub(crate) port: u16,
+    way: Arc<watch::Sender<Way>>,
+}
+
+impl Door {
+    async fn to(host: String, port: u16) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let door =
+            Self { port: listener.local_addr().unwrap().port(), way: watch::Sender::new(Way::Open).into() };
+        let way = door.way.clone();
+        tokio::spawn(async move {
+            while let Ok((mut near, _)) = listener.accept().await {
+                let (host, mut changed) = (host.clone(), way.subscribe());
+                tokio::spawn(async move {
+                    let way = *changed.borrow_and_update();
+                    let through = async {
+                        match way {
+                            Way::Shut => {}
+                            Way::Silent => std::future::pending().await,
+                            Way::Open => {
+                                let mut far = TcpStream::connect((host, port)).await.unwrap();
+                                drop(tokio::io::copy_bidirectional(&mut near, &mut far).await);
+                            }
+                        }
+                    };
+                    tokio::select! {
+                        () = through => {}
+                        _ = changed.changed() => {}
+                    }
+                });
+            }
+        });
+        door
+    }
+
+    /// Cuts every connection and lets none through any more.
+    pub(crate) fn shut(&self) {
+        self.way.send_replace(Way::Shut);
+    }
+
+    /// Cuts every connection and accepts new ones, which get no answer.
+    pub(crate) fn silence(&self) {
+        self.way.send_replace(Way::Silent);
+    }
+
+    /// Cuts every connection and lets new ones through.
+    pub(crate) fn open(&self) {
+        self.way.send_replace(Way::Open);
+    }
+}
+
+pub(crate) fn job() -> JobSpec {
+    let now = Timestamp::now();
+    JobSpec {
+        id: JobId::generate(),
+        tenant: TenantId::standard(),
+        action: ActionName::new("weather.get").unwrap(),
+        version: Some(1),
+        content_hash: ContentHash::new("0".repeat(64)).unwrap(),
+        input: Json::parse(r#"{"city":"Oslo"}"#.into()).unwrap(),
+        lane: Lane::standard(),
+        priority: Priority::Normal,
+        created_at: now,
+        run_at: None,
+        deadline: now.plus(Duration::from_secs(60)),
+        timeout_ms: 5_000,
+        retry: RetryPolicy::default(),
+        labels: std::collections::BTreeMap::new(),
+        traceparent: None,
+        reply: None,
+        key: None,
+    }
+}
+
+/// Looks again and again until there is what we look for.
+pub(crate) async fn until<T>(what: &str, look: impl AsyncFn() -> Option<T>) -> T {
+    let looking = async {
+        loop {
+            if let Some(found) = look().await {
+                return found;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    soon(what, looking).await
+}
+
+pub(crate) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, future).await.unwrap_or_else(|_| panic!("waited in vain: {what}"))
+}

@@ -1,0 +1,10 @@
+-- Records a job unless it is recorded already.
+-- Compares: that there is no record. Sets: the record, its first event, the indexes; a mark if it is queued.
+-- ARGV[2..7]: see record(). Returns {'new', state} or {'same', field, value, ...}.
+
+if redis.call('EXISTS', JOB) == 1 then
+    local fields = redis.call('HGETALL', JOB)
+    table.insert(fields, 1, 'same')
+    return fields
+end
+return { 'new', record() }

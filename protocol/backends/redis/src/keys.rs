@@ -1,0 +1,168 @@
+//! Every key and channel that we use, in one place. README.md has the table.
+//!
+//! What stands in braces decides the slot of a cluster: a job, its events and the indexes of its shard share
+//! one, so that one script can change them together; likewise all actions of a tenant, and all API keys.
+
+use protocol::id::{ActionName, ContentHash, JobId, TenantId};
+use sha2::{Digest, Sha256};
+
+/// Groups that jobs are spread over. Changing it loses every job that is stored.
+pub(crate) const SHARDS: u8 = 16;
+
+/// The sorted sets of a shard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Index {
+    /// Jobs to be published, by the time of their mark.
+    Outbox,
+    /// Scheduled jobs, by their next start.
+    Due,
+    /// Jobs that aren't over, by their deadline.
+    Deadlines,
+    /// Running jobs, by the end of their lease.
+    Leases,
+    /// Finished jobs whose answer is to be sent, by when that was last taken on (0: never).
+    Replies,
+    /// `tenant:job` of finished jobs, by the end of their retention.
+    Finished,
+    /// `tenant:job` of all jobs, by name: ids sort by time.
+    Jobs,
+    /// `tenant:job` of dead letters, by name.
+    Dead,
+}
+
+impl Index {
+    /// In the order in which scripts expect them (`scripts/prelude.lua`).
+    const ALL: [Self; 8] = [
+        Self::Outbox,
+        Self::Due,
+        Self::Deadlines,
+        Self::Leases,
+        Self::Replies,
+        Self::Finished,
+        Self::Jobs,
+        Self::Dead,
+    ];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Outbox => "outbox",
+            Self::Due => "due",
+            Self::Deadlines => "deadlines",
+            Self::Leases => "leases",
+            Self::Replies => "replies",
+            Self::Finished => "finished",
+            Self::Jobs => "jobs",
+            Self::Dead => "dead",
+        }
+    }
+}
+
+/// Makes keys. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct Keys {
+    prefix: String,
+}
+
+impl Keys {
+    pub(crate) fn new(prefix: &str) -> Self {
+        Self { prefix: prefix.to_owned() }
+    }
+
+    /// The record of a job: a hash.
+    pub(crate) fn job(&self, job: JobId) -> String {
+        format!("{}:{{{:02}}}:job:{job}", self.prefix, job.shard(SHARDS))
+    }
+
+    /// The events of a job: a stream.
+    pub(crate) fn events(&self, job: JobId) -> String {
+        format!("{}:{{{:02}}}:events:{job}", self.prefix, job.shard(SHARDS))
+    }
+
+    /// An index of a shard: a sorted set.
+    pub(crate) fn index(&self, shard: u8, index: Index) -> String {
+        format!("{}:{{{shard:02}}}:{}", self.prefix, index.name())
+    }
+
+    /// All keys that a job script may touch, in the order that scripts expect.
+    pub(crate) fn of_script(&self, job: JobId) -> Vec<String> {
+        let shard = job.shard(SHARDS);
+        let indexes = Index::ALL.into_iter().map(|index| self.index(shard, index));
+        [self.job(job), self.events(job)].into_iter().chain(indexes).collect()
+    }
+
+    /// Which job an idempotency key stands for. The key is hashed: its owner may write anything into it.
+    pub(crate) fn idempotency(&self, tenant: &TenantId, key: &str) -> String {
+        let hash: String = Sha256::digest(key.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
+        format!("{}:idem:{tenant}:{hash}", self.prefix)
+    }
+
+    /// The channel that wakes who watches a job.
+    pub(crate) fn wake(&self) -> String {
+        format!("{}:wake", self.prefix)
+    }
+
+    /// The channel that tells workers to look whether they must stop.
+    pub(crate) fn cancel(&self) -> String {
+        format!("{}:cancel", self.prefix)
+    }
+
+    /// What `ping` writes.
+    pub(crate) fn ping(&self) -> String {
+        format!("{}:ping", self.prefix)
+    }
+
+    /// An action: a hash that outlives its deletion, so that no version number is given twice.
+    pub(crate) fn action(&self, tenant: &TenantId, name: &ActionName) -> String {
+        format!("{}:{{t:{tenant}}}:action:{name}", self.prefix)
+    }
+
+    /// The versions of an action: a hash by number.
+    pub(crate) fn versions(&self, tenant: &TenantId, name: &ActionName) -> String {
+        format!("{}:{{t:{tenant}}}:versions:{name}", self.prefix)
+    }
+
+    /// The names of a tenant's actions: a sorted set by name.
+    pub(crate) fn names(&self, tenant: &TenantId) -> String {
+        format!("{}:{{t:{tenant}}}:names", self.prefix)
+    }
+
+    /// The content of a version or draft: JSON.
+    pub(crate) fn content(&self, tenant: &TenantId, hash: &ContentHash) -> String {
+        format!("{}:{{t:{tenant}}}:content:{hash}", self.prefix)
+    }
+
+    /// An API key by the hash of its secret: a hash.
+    pub(crate) fn key(&self, hash: &str) -> String {
+        format!("{}:{{keys}}:key:{hash}", self.prefix)
+    }
+
+    /// The hash of every API key's secret, by the key's id: a hash.
+    pub(crate) fn key_ids(&self) -> String {
+        format!("{}:{{keys}}:ids", self.prefix)
+    }
+
+    /// The ids of a tenant's API keys: a sorted set by id.
+    pub(crate) fn keys_of(&self, tenant: &TenantId) -> String {
+        format!("{}:{{keys}}:of:{tenant}", self.prefix)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_keys_of_a_job_share_one_slot() {
+        let job = JobId::generate();
+        let tag = format!("{{{:02}}}", job.shard(SHARDS));
+        let keys = Keys::new("sortie").of_script(job);
+        assert_eq!(keys.len(), 10);
+        assert!(keys.iter().all(|key| key.starts_with(&format!("sortie:{tag}:"))), "{keys:?}");
+    }
+
+    #[test]
+    fn an_idempotency_key_cannot_name_another_key() {
+        let key = Keys::new("s").idempotency(&TenantId::standard(), "{07}:x\n");
+        assert_eq!(key.len(), "s:idem:default:".len() + 64);
+    }
+}

@@ -1,0 +1,134 @@
+//! Wake-ups from other processes: a subscription each for "this job changed" and for "someone asked to cancel
+//! this job", made on the first watch. Their connections are their own, and are made anew for ever.
+//!
+//! A message carries a job's id and nothing else. What was missed while a subscription was away doesn't
+//! matter: once it is back, everybody is woken and reads again.
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use protocol::hub::{Hub, Watch};
+use protocol::id::JobId;
+use redis::{Client, RedisResult};
+use tokio::runtime::Handle;
+use tokio::time::timeout;
+use tokio_util::task::AbortOnDropHandle;
+use tracing::{debug, warn};
+
+use crate::keys::Keys;
+
+/// The longest that connecting and subscribing may take, and the answer to a ping.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long a subscription may be silent before we ask whether it is still there.
+const QUIET: Duration = Duration::from_secs(5);
+
+/// The pause after the first failure to subscribe, and the longest one.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
+
+/// Who waits for news in this process. Its tasks end when it is dropped.
+pub(crate) struct News {
+    client: Client,
+    runtime: Handle,
+    changes: Channel,
+    cancels: Channel,
+}
+
+struct Channel {
+    name: String,
+    hub: Hub,
+    listener: OnceLock<AbortOnDropHandle<()>>,
+}
+
+impl News {
+    /// Must be called inside a Tokio runtime.
+    pub(crate) fn new(client: Client, keys: &Keys) -> Self {
+        let channel = |name| Channel { name, hub: Hub::default(), listener: OnceLock::new() };
+        Self {
+            client,
+            runtime: Handle::current(),
+            changes: channel(keys.wake()),
+            cancels: channel(keys.cancel()),
+        }
+    }
+
+    /// A watch that wakes when the job changes.
+    pub(crate) fn watch(&self, job: JobId) -> Watch {
+        self.on(&self.changes, job)
+    }
+
+    /// A watch that wakes when someone asks to cancel the job.
+    pub(crate) fn watch_cancel(&self, job: JobId) -> Watch {
+        self.on(&self.cancels, job)
+    }
+
+    fn on(&self, channel: &Channel, job: JobId) -> Watch {
+        // Before the subscription: its first act is to wake everybody.
+        let watch = channel.hub.watch(job);
+        channel.listener.get_or_init(|| {
+            let listening = listen(self.client.clone(), channel.name.clone(), channel.hub.clone());
+            AbortOnDropHandle::new(self.runtime.spawn(listening))
+        });
+        watch
+    }
+}
+
+/// Listens for ever.
+async fn listen(client: Client, channel: String, hub: Hub) {
+    let (first, longest) = PAUSES;
+    let mut pause = first;
+    loop {
+        let mut subscribed = false;
+        let ended = session(&client, &channel, &hub, &mut subscribed).await;
+        if subscribed {
+            pause = first;
+            warn!(channel, "the subscription for wake-ups was lost and is made anew: {ended}");
+        } else {
+            debug!(channel, "the subscription for wake-ups can't be made yet: {ended}");
+        }
+        tokio::time::sleep(jittered(pause)).await;
+        pause = (pause * 2).min(longest);
+    }
+}
+
+/// Makes one subscription and hands on its messages. Returns why it ended.
+async fn session(client: &Client, channel: &str, hub: &Hub, subscribed: &mut bool) -> String {
+    let subscribing = async {
+        let mut subscription = client.get_async_pubsub().await?;
+        subscription.subscribe(channel).await?;
+        RedisResult::Ok(subscription.split())
+    };
+    let (mut asking, mut messages) = match timeout(PATIENCE, subscribing).await {
+        Ok(Ok(subscription)) => subscription,
+        Ok(Err(error)) => return error.to_string(),
+        Err(_) => return "no answer in time".into(),
+    };
+    *subscribed = true;
+    hub.wake_all();
+    loop {
+        match timeout(QUIET, messages.next()).await {
+            Ok(Some(message)) => {
+                let job =
+                    std::str::from_utf8(message.get_payload_bytes()).ok().and_then(|id| id.parse().ok());
+                // Anyone with rights on the channel may write there.
+                if let Some(job) = job {
+                    hub.wake(job);
+                }
+            }
+            Ok(None) => return "the connection ended".into(),
+            Err(_) => match timeout(PATIENCE, asking.ping::<redis::Value>()).await {
+                Ok(Ok(_)) => {}
+                Ok(Err(error)) => return error.to_string(),
+                Err(_) => return "the server fell silent".into(),
+            },
+        }
+    }
+}
+
+/// Between half of `pause` and all of it, so that clients of a server that comes back don't come all at once.
+fn jittered(pause: Duration) -> Duration {
+    let random = RandomState::new().hash_one(()) % 1_000;
+    pause.mul_f64(0.5 + 0.5 * f64::from(u32::try_from(random).unwrap_or(0)) / 1_000.0)
+}

@@ -1,0 +1,180 @@
+//! The store: which call is which steps is in `store/`; here they are put together as the port.
+
+mod attempts;
+mod create;
+mod list;
+mod read;
+mod record;
+mod scripts;
+mod sweep;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use protocol::event::EventBatch;
+use protocol::hub::Watch;
+use protocol::id::{JobId, TenantId, WorkerId};
+use protocol::job::{Job, JobSpec};
+use protocol::ports::{
+    Appended, Cancelled, Claim, Created, EventsPage, Finish, Finished, JobFilter, JobsPage, NewJob,
+    PortError, Renewal, Store, StoreOptions,
+};
+use redis::{Client, Script};
+
+use crate::connection::Connection;
+use crate::keys::{Index, Keys};
+use crate::news::News;
+use scripts::Scripts;
+
+/// Jobs and events on Redis.
+pub(crate) struct RedisStore {
+    connection: Arc<Connection>,
+    keys: Keys,
+    scripts: Scripts,
+    news: News,
+    options: StoreOptions,
+}
+
+impl RedisStore {
+    pub(crate) fn new(
+        connection: Arc<Connection>,
+        client: Client,
+        keys: Keys,
+        options: StoreOptions,
+    ) -> Self {
+        let scripts = Scripts::new(&keys, &options);
+        let news = News::new(client, &keys);
+        Self { connection, keys, scripts, news, options }
+    }
+
+    /// Runs a job script: its keys and first argument follow from the job.
+    async fn run(
+        &self,
+        operation: &'static str,
+        script: &Script,
+        job: JobId,
+        arguments: &[&str],
+    ) -> Result<Answer, PortError> {
+        let id = job.to_string();
+        let arguments: Vec<&str> = std::iter::once(id.as_str()).chain(arguments.iter().copied()).collect();
+        let words = self.connection.script(operation, script, &self.keys.of_script(job), &arguments).await?;
+        Ok(Answer { operation, words })
+    }
+}
+
+/// What a script returned: a word that says what it did, and more.
+struct Answer {
+    operation: &'static str,
+    words: Vec<String>,
+}
+
+impl Answer {
+    fn word(&self) -> &str {
+        self.words.first().map_or("", String::as_str)
+    }
+
+    fn after(&self, index: usize) -> &str {
+        self.words.get(index).map_or("", String::as_str)
+    }
+
+    /// The error of an answer that the script can't give.
+    fn unexpected(&self) -> PortError {
+        let text = format!("the script answered {:?}", self.word());
+        PortError::new(protocol::ports::Kind::Unexpected, self.operation).because(text)
+    }
+}
+
+/// A duration as scripts take it.
+fn millis(duration: Duration) -> String {
+    duration.as_millis().to_string()
+}
+
+#[async_trait]
+impl Store for RedisStore {
+    async fn create(&self, job: NewJob) -> Result<Created, PortError> {
+        self.create_job(job).await
+    }
+
+    async fn published(&self, job: JobId) -> Result<(), PortError> {
+        self.forget("store.published", Index::Outbox, job).await
+    }
+
+    async fn claim(&self, job: &JobSpec, worker: &WorkerId) -> Result<Claim, PortError> {
+        self.claim_attempt(job, worker).await
+    }
+
+    async fn renew(&self, attempts: &[(&JobSpec, u32)]) -> Result<Vec<Renewal>, PortError> {
+        self.renew_attempts(attempts).await
+    }
+
+    async fn append(&self, job: &JobSpec, attempt: u32, batch: &EventBatch) -> Result<Appended, PortError> {
+        self.append_events(job, attempt, batch).await
+    }
+
+    async fn finish(&self, job: &JobSpec, attempt: u32, finish: &Finish) -> Result<Finished, PortError> {
+        self.finish_attempt(job, attempt, finish).await
+    }
+
+    async fn cancel(&self, tenant: &TenantId, job: JobId) -> Result<Cancelled, PortError> {
+        self.cancel_job(tenant, job).await
+    }
+
+    async fn get(&self, tenant: &TenantId, job: JobId) -> Result<Option<Job>, PortError> {
+        self.read_job(tenant, job).await
+    }
+
+    async fn events(
+        &self,
+        tenant: &TenantId,
+        job: JobId,
+        after: u64,
+        limit: usize,
+    ) -> Result<Option<EventsPage>, PortError> {
+        self.read_events(tenant, job, after, limit).await
+    }
+
+    async fn list(&self, tenant: &TenantId, filter: &JobFilter) -> Result<JobsPage, PortError> {
+        self.list_jobs(tenant, filter).await
+    }
+
+    fn watch(&self, job: JobId) -> Watch {
+        self.news.watch(job)
+    }
+
+    fn watch_cancel(&self, job: JobId) -> Watch {
+        self.news.watch_cancel(job)
+    }
+
+    async fn outbox(&self, age: Duration, limit: usize) -> Result<Vec<JobSpec>, PortError> {
+        self.sweep_outbox(age, limit).await
+    }
+
+    async fn due(&self, limit: usize) -> Result<Vec<JobSpec>, PortError> {
+        self.sweep_due(limit).await
+    }
+
+    async fn reap(&self, limit: usize) -> Result<Vec<JobSpec>, PortError> {
+        self.sweep_leases(limit).await
+    }
+
+    async fn expire(&self, limit: usize) -> Result<usize, PortError> {
+        self.sweep_deadlines(limit).await
+    }
+
+    async fn replies(&self, age: Duration, limit: usize) -> Result<Vec<Job>, PortError> {
+        self.sweep_replies(age, limit).await
+    }
+
+    async fn replied(&self, job: JobId) -> Result<(), PortError> {
+        self.forget("store.replied", Index::Replies, job).await
+    }
+
+    async fn remove_old(&self, limit: usize) -> Result<usize, PortError> {
+        self.sweep_finished(limit).await
+    }
+
+    async fn ping(&self) -> Result<(), PortError> {
+        self.connection.ping("store.ping", &self.keys.ping()).await
+    }
+}

@@ -1,0 +1,56 @@
+//! Reading one job and its events. Data is always read here, never taken from a wake-up.
+
+use protocol::event::EventKind;
+use protocol::id::{JobId, TenantId};
+use protocol::job::Job;
+use protocol::ports::{EventsPage, PortError};
+use protocol::state::JobState;
+
+use super::{RedisStore, record};
+use crate::fields::{Fields, read, rows};
+
+impl RedisStore {
+    pub(super) async fn read_job(&self, tenant: &TenantId, job: JobId) -> Result<Option<Job>, PortError> {
+        const OPERATION: &str = "store.get";
+        let fields: Fields =
+            self.connection.run(OPERATION, redis::cmd("HGETALL").arg(self.keys.job(job))).await?;
+        if fields.is_empty() {
+            return Ok(None);
+        }
+        let job = record::job(&fields).map_err(|e| e.during(OPERATION))?;
+        Ok((job.spec.tenant == *tenant).then_some(job))
+    }
+
+    /// The record is read before the stream: what is added between the two only makes the page longer.
+    pub(super) async fn read_events(
+        &self,
+        tenant: &TenantId,
+        job: JobId,
+        after: u64,
+        limit: usize,
+    ) -> Result<Option<EventsPage>, PortError> {
+        const OPERATION: &str = "store.events";
+        let mut commands = redis::pipe();
+        commands.cmd("HMGET").arg(self.keys.job(job)).arg(&["tenant", "state", "seq"]);
+        commands.cmd("XRANGE").arg(self.keys.events(job)).arg(format!("({after}-0")).arg("+");
+        commands.arg("COUNT").arg(rows(limit));
+        let mut answers = self.connection.run_all(OPERATION, &commands).await?.into_iter();
+        let record: Vec<Option<String>> = read(OPERATION, answers.next())?;
+        let entries: Vec<(String, Fields)> = read(OPERATION, answers.next())?;
+
+        let [Some(owner), Some(state), seq] = record.as_slice() else { return Ok(None) };
+        if owner != tenant.as_str() {
+            return Ok(None);
+        }
+        let events = entries
+            .iter()
+            .map(|(id, fields)| record::event(id, fields))
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|e| e.during(OPERATION))?;
+        let last = events.last().map_or(after, |event| event.seq);
+        let newest = seq.as_ref().and_then(|seq| seq.parse().ok()).unwrap_or(u64::MAX);
+        let over = JobState::from_name(state).is_some_and(JobState::is_terminal) && last >= newest;
+        let ended = over || events.last().is_some_and(|event| event.kind == EventKind::Result);
+        Ok(Some(EventsPage { events, ended }))
+    }
+}

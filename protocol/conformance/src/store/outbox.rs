@@ -1,0 +1,119 @@
+//! The outbox: no job that must be published is forgotten, and none is published by everybody at once.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use protocol::id::JobId;
+use protocol::ports::Cancelled;
+
+use super::Fixture;
+use crate::sample::{job, job_in, requeue};
+use crate::wait::{race, until};
+
+const LONG: Duration = Duration::from_secs(60);
+const SHORT: Duration = Duration::from_millis(50);
+
+pub async fn a_new_job_has_a_mark(store: Fixture) {
+    let spec = store.queued().await;
+    let found = until("the mark is old enough", || async {
+        store.outbox(SHORT, 10).await.unwrap().into_iter().next()
+    });
+    assert_eq!(found.await, spec);
+}
+
+pub async fn publishing_clears_the_mark(store: Fixture) {
+    let (one, two) = (store.queued().await, store.queued().await);
+    store.published(one.id).await.unwrap();
+    assert_eq!(store.marked().await, [two.id]);
+}
+
+pub async fn clearing_a_mark_that_is_not_there_is_no_error(store: Fixture) {
+    let spec = store.queued().await;
+    for id in [spec.id, spec.id, JobId::generate()] {
+        store.published(id).await.unwrap();
+    }
+    assert_eq!(store.marked().await, []);
+}
+
+pub async fn a_mark_is_not_given_before_its_age(store: Fixture) {
+    store.queued().await;
+    assert_eq!(store.outbox(LONG, 10).await.unwrap(), []);
+}
+
+pub async fn a_mark_is_given_to_one_caller_only(store: Fixture) {
+    const AGE: Duration = Duration::from_millis(400);
+    let mut jobs = Vec::new();
+    for _ in 0..20 {
+        jobs.push(store.queued().await);
+    }
+    let other = store.other().await;
+    let taken = until("the marks are old enough", || async {
+        let (one, other, start) = (store.clone(), other.clone(), Instant::now());
+        let taken: Vec<_> = race(10, move |n| {
+            let store = if n % 2 == 0 { one.clone() } else { other.clone() };
+            async move { store.outbox(AGE, 100).await.unwrap() }
+        })
+        .await
+        .concat();
+        assert!(start.elapsed() < AGE || taken.is_empty(), "this machine is too slow for this rule");
+        let taken = Fixture::ids(&taken);
+        (!taken.is_empty()).then_some(taken)
+    })
+    .await;
+    // Each once; the youngest may not have been old enough yet.
+    assert_eq!(taken.iter().collect::<BTreeSet<_>>().len(), taken.len());
+    assert!(Fixture::ids(&jobs).starts_with(&taken[..1]));
+}
+
+pub async fn a_mark_that_stays_is_given_again_after_another_age(store: Fixture) {
+    let spec = store.queued().await;
+    for _ in 0..3 {
+        let found = until("the mark is old enough", || async {
+            let found = store.outbox(SHORT, 10).await.unwrap();
+            (!found.is_empty()).then_some(found)
+        });
+        assert_eq!(found.await, std::slice::from_ref(&spec));
+        assert_eq!(store.outbox(LONG, 10).await.unwrap(), []);
+    }
+}
+
+pub async fn a_job_that_is_not_queued_has_no_mark(store: Fixture) {
+    store.running().await;
+    store.add(&job_in(30_000)).await;
+    let cancelled = store.queued().await;
+    assert_eq!(store.cancel(&cancelled.tenant, cancelled.id).await.unwrap(), Cancelled::Now);
+    store.done().await;
+    assert_eq!(store.marked().await, []);
+}
+
+pub async fn a_job_that_is_queued_again_has_a_mark_again(store: Fixture) {
+    let spec = store.queued().await;
+    store.published(spec.id).await.unwrap();
+    store.start(&spec).await;
+    store.end(&spec, 1, &requeue()).await;
+    assert_eq!(store.marked().await, [spec.id]);
+}
+
+pub async fn the_outbox_gives_no_more_than_was_asked_for(store: Fixture) {
+    let mut jobs = BTreeSet::new();
+    for _ in 0..5 {
+        jobs.insert(store.queued().await.id);
+    }
+    assert_eq!(store.outbox(Duration::ZERO, 0).await.unwrap(), []);
+    let seen = tokio::sync::Mutex::new(BTreeSet::new());
+    until("every mark is given in the end", || async {
+        let found = store.outbox(Duration::from_millis(200), 2).await.unwrap();
+        assert!(found.len() <= 2);
+        let mut seen = seen.lock().await;
+        seen.extend(Fixture::ids(&found));
+        (*seen == jobs).then_some(())
+    })
+    .await;
+}
+
+pub async fn a_mark_survives_a_restart(store: Fixture) {
+    let (spec, published) = (job(), store.queued().await);
+    store.published(published.id).await.unwrap();
+    store.add(&spec).await;
+    assert_eq!(store.reopened().await.marked().await, [spec.id]);
+}

@@ -1,0 +1,62 @@
+//! How long finished jobs are kept.
+
+use protocol::job::JobSpec;
+use protocol::ports::{Cancelled, JobFilter};
+use protocol::state::JobState;
+
+use super::Fixture;
+use crate::wait::{pass, until};
+
+impl Fixture {
+    async fn wait_until_gone(&self, spec: &JobSpec) {
+        until("the job is gone", || async {
+            self.get(&spec.tenant, spec.id).await.unwrap().is_none().then_some(())
+        })
+        .await;
+    }
+}
+
+pub async fn a_finished_job_is_gone_after_the_retention(store: Fixture) {
+    let store = store.with_short_retention().await;
+    let spec = store.done().await;
+    assert_eq!(store.read(&spec).await.state, JobState::Succeeded);
+    store.wait_until_gone(&spec).await;
+    assert_eq!(store.events(&spec.tenant, spec.id, 0, 10).await.unwrap(), None);
+    assert_eq!(store.cancel(&spec.tenant, spec.id).await.unwrap(), Cancelled::NotFound);
+}
+
+pub async fn removing_old_jobs_leaves_nothing_that_points_to_them(store: Fixture) {
+    let store = store.with_short_retention().await;
+    let mut old = Vec::new();
+    for _ in 0..5 {
+        old.push(store.done().await);
+    }
+    for spec in &old {
+        store.wait_until_gone(spec).await;
+    }
+    let kept = store.queued().await;
+    until("nothing is left to remove", || async { (store.remove_old(2).await.unwrap() == 0).then_some(()) })
+        .await;
+    let filter = JobFilter { limit: 100, ..JobFilter::default() };
+    let page = store.list(&kept.tenant, &filter).await.unwrap();
+    assert_eq!(page.jobs, [store.read(&kept).await]);
+}
+
+pub async fn a_job_that_is_not_over_is_kept(store: Fixture) {
+    let store = store.with_short_retention().await;
+    let (queued, running) = (store.queued().await, store.running().await);
+    pass(store.options().retention).await;
+    store.remove_old(100).await.unwrap();
+    assert_eq!(store.read(&queued).await.state, JobState::Queued);
+    store.end(&running, 1, &crate::sample::succeed("1")).await;
+    assert_eq!(store.story(&running).await.len(), 3);
+    // The retention begins with the end.
+    store.remove_old(100).await.unwrap();
+    assert_eq!(store.read(&running).await.state, JobState::Succeeded);
+}
+
+pub async fn a_job_within_its_retention_is_kept(store: Fixture) {
+    let spec = store.done().await;
+    assert_eq!(store.remove_old(100).await.unwrap(), 0);
+    assert_eq!(store.read(&spec).await.state, JobState::Succeeded);
+}

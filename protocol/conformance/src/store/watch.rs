@@ -1,0 +1,132 @@
+//! Being woken instead of asking again and again. A needless wake-up is allowed, a missing one is not.
+
+use protocol::hub::Watch;
+use protocol::id::JobId;
+use protocol::job::{Job, JobSpec};
+use protocol::ports::Renewal;
+use protocol::state::JobState;
+
+use super::Fixture;
+use crate::sample::{job, job_in, job_with_deadline_in, succeed};
+use crate::wait::{soon, until};
+
+impl Fixture {
+    /// Reads at each wake-up until the job is as expected.
+    async fn sees(&self, watch: &mut Watch, spec: &JobSpec, expected: impl Fn(&Job) -> bool) {
+        while !expected(&self.read(spec).await) {
+            soon("the watch wakes", watch.changed()).await;
+        }
+    }
+}
+
+pub async fn a_watch_wakes_on_every_change(store: Fixture) {
+    let (spec, worker) = (job_in(50), store.other().await);
+    store.add(&spec).await;
+    let mut watch = store.watch(spec.id);
+    until("the job is due", || async { worker.due(10).await.unwrap().pop() }).await;
+    store.sees(&mut watch, &spec, |job| job.state == JobState::Queued).await;
+    worker.start(&spec).await;
+    store.sees(&mut watch, &spec, |job| job.state == JobState::Running).await;
+    worker.add_chunks(&spec, 1, 1, [1]).await;
+    store.sees(&mut watch, &spec, |job| job.last_seq == 4).await;
+    worker.cancel(&spec.tenant, spec.id).await.unwrap();
+    store.sees(&mut watch, &spec, |job| job.cancel_requested).await;
+    worker.end(&spec, 1, &succeed("1")).await;
+    store.sees(&mut watch, &spec, |job| job.state == JobState::Succeeded).await;
+}
+
+pub async fn a_watch_wakes_when_a_waiting_job_is_cancelled(store: Fixture) {
+    let spec = store.queued().await;
+    let mut watch = store.watch(spec.id);
+    store.other().await.cancel(&spec.tenant, spec.id).await.unwrap();
+    store.sees(&mut watch, &spec, |job| job.state == JobState::Cancelled).await;
+}
+
+pub async fn a_watch_wakes_when_a_sweep_ends_the_job(store: Fixture) {
+    let store = store.with_short_leases().await;
+    let (lost, expired, sweeper) = (store.running().await, job_with_deadline_in(50), store.other().await);
+    store.add(&expired).await;
+    let (mut of_lost, mut of_expired) = (store.watch(lost.id), store.watch(expired.id));
+    until("the job is expired", || async { (sweeper.expire(10).await.unwrap() > 0).then_some(()) }).await;
+    store.sees(&mut of_expired, &expired, |job| job.state == JobState::Expired).await;
+    until("the attempt is reaped", || async { sweeper.reap(10).await.unwrap().pop() }).await;
+    store.sees(&mut of_lost, &lost, |job| job.state == JobState::Queued).await;
+}
+
+pub async fn every_watch_on_a_job_wakes(store: Fixture) {
+    let spec = store.queued().await;
+    let waiting: Vec<_> = (0..50)
+        .map(|_| {
+            let (store, spec, mut watch) = (store.clone(), spec.clone(), store.watch(spec.id));
+            tokio::spawn(async move {
+                store.sees(&mut watch, &spec, |job| job.state == JobState::Running).await;
+            })
+        })
+        .collect();
+    store.other().await.start(&spec).await;
+    for task in waiting {
+        task.await.unwrap();
+    }
+}
+
+/// The reader sleeps between reads for as long as nothing comes, and still gets everything.
+pub async fn no_event_is_missed_between_watch_and_read(store: Fixture) {
+    let (spec, worker) = (store.running().await, store.other().await);
+    let writing = {
+        let spec = spec.clone();
+        tokio::spawn(async move {
+            for ordinal in 1..=100 {
+                worker.add_chunks(&spec, 1, ordinal, [ordinal]).await;
+            }
+            worker.end(&spec, 1, &succeed("1")).await;
+        })
+    };
+    let mut watch = store.watch(spec.id);
+    let mut read = Vec::new();
+    loop {
+        let page = store.events(&spec.tenant, spec.id, read.len() as u64, 10).await.unwrap().unwrap();
+        let empty = page.events.is_empty();
+        read.extend(page.events);
+        if page.ended {
+            break;
+        }
+        if empty {
+            soon("the watch wakes", watch.changed()).await;
+        }
+    }
+    writing.await.unwrap();
+    assert_eq!(read, store.stream(&spec).await);
+    assert_eq!(read.len(), 103);
+}
+
+pub async fn a_watch_can_be_made_before_its_job(store: Fixture) {
+    let spec = job();
+    let mut watch = store.watch(spec.id);
+    let other = store.other().await;
+    other.add(&spec).await;
+    other.start(&spec).await;
+    store.sees(&mut watch, &spec, |job| job.state == JobState::Running).await;
+}
+
+pub async fn a_worker_that_watches_for_a_cancel_wakes(store: Fixture) {
+    let spec = store.running().await;
+    let mut watch = store.watch_cancel(spec.id);
+    store.other().await.cancel(&spec.tenant, spec.id).await.unwrap();
+    while store.hold(&spec, 1).await != Renewal::CancelRequested {
+        soon("the watch wakes", watch.changed()).await;
+    }
+}
+
+/// Thousands of watches on jobs that never were cost nothing that stays.
+pub async fn watches_on_nothing_do_no_harm(store: Fixture) {
+    for _ in 0..20 {
+        let watches: Vec<_> = (0..100)
+            .map(|_| (store.watch(JobId::generate()), store.watch_cancel(JobId::generate())))
+            .collect();
+        drop(watches);
+    }
+    let spec = store.queued().await;
+    let mut watch = store.watch(spec.id);
+    store.start(&spec).await;
+    store.sees(&mut watch, &spec, |job| job.state == JobState::Running).await;
+}

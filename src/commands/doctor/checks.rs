@@ -1,0 +1,215 @@
+//! What doctor thinks of what it saw: pure functions, one for each area.
+
+use protocol::time::Timestamp;
+use sandbox::Probe;
+
+use super::Level::{Info, Ok, Problem, Warning};
+use super::probes::{Folder, Namespaces, Port, RabbitFacts, RedisFacts, Refused, Seen, Server};
+use super::{Check, Level};
+use crate::interpreter::{self, MEND, Search};
+use crate::settings;
+
+/// Below this a job store fills up soon.
+const LITTLE_SPACE: u64 = 1 << 30;
+/// The oldest RabbitMQ: quorum queues honour a message's expiration since 3.10.
+const RABBITMQ: (u32, u32) = (3, 10);
+/// The oldest Redis that the backend is tested with.
+const REDIS: (u32, u32) = (7, 0);
+/// Clocks further apart than this make deadlines wrong: milliseconds.
+const SKEW: u64 = 250;
+/// 2025-01-01: a clock before this was never set.
+const LONG_AGO: Timestamp = Timestamp::from_millis(1_735_689_600_000);
+
+/// Judges everything, in the order in which a newcomer needs it.
+pub(super) fn judge(seen: &Seen) -> Vec<Check> {
+    let mut checks = settings(&seen.settings);
+    checks.extend(python(&seen.python));
+    checks.extend(data(&seen.data));
+    checks.push(port(&seen.port));
+    match (&seen.rabbitmq, &seen.redis) {
+        (Some(rabbitmq_seen), Some(redis_seen)) => {
+            checks.extend(rabbitmq(rabbitmq_seen));
+            checks.extend(redis(redis_seen));
+        }
+        _ => checks.push(
+            Check::new(
+                "servers",
+                Info,
+                "no RabbitMQ and Redis are named: `sortie serve` uses its embedded store",
+            )
+            .mend("for many machines, set --amqp-url and --redis-url"),
+        ),
+    }
+    checks.push(clock(seen.now));
+    checks.push(namespaces(&seen.namespaces));
+    checks
+}
+
+fn settings(problems: &[settings::Problem]) -> Vec<Check> {
+    if problems.is_empty() {
+        return vec![Check::new("settings", Ok, "all settings can be used")];
+    }
+    problems
+        .iter()
+        .map(|problem| Check::new("settings", Problem, problem.to_string()).mend(problem.hint.clone()))
+        .collect()
+}
+
+fn python(search: &Search) -> Vec<Check> {
+    let Some(probe) = &search.found else {
+        let finding = format!("no Python {} or newer: {}", interpreter::oldest(), search.complaint());
+        return vec![Check::new("python", Problem, finding).mend(MEND)];
+    };
+    let Probe { executable, has_requests, .. } = probe;
+    let finding = format!("Python {} at {}", interpreter::version(probe), executable.display());
+    let requests = match has_requests {
+        true => Check::new("requests", Ok, "handlers can import requests"),
+        false => Check::new("requests", Warning, "handlers can't import requests")
+            .mend("run `deploy/python/prepare DATA/python`, which installs it"),
+    };
+    vec![Check::new("python", Ok, finding), requests]
+}
+
+fn data(folder: &Folder) -> Vec<Check> {
+    let path = folder.path.display();
+    if let Some(refused) = &folder.refused {
+        let finding = format!("nothing can be written to {path} ({refused})");
+        return vec![
+            Check::new("data", Problem, finding).mend("mend its rights, or name another with --data"),
+        ];
+    }
+    let first = match folder.exists {
+        true => format!("{path} can be written to"),
+        false => format!("{path} will be made at the first start"),
+    };
+    let space = folder.free.map(|free| {
+        let mib = free >> 20;
+        match free < LITTLE_SPACE {
+            true => Check::new("disc", Warning, format!("only {mib} MiB are free for {path}"))
+                .mend("make room, or name another folder with --data"),
+            false => Check::new("disc", Ok, format!("{} GiB are free", mib >> 10)),
+        }
+    });
+    [Check::new("data", Ok, first)].into_iter().chain(space).collect()
+}
+
+fn port(port: &Port) -> Check {
+    let address = &port.address;
+    match (&port.taken, port.ours) {
+        (None, _) => Check::new("listen", Ok, format!("{address} is free")),
+        (Some(_), true) => Check::new("listen", Ok, format!("a Sortie answers at {address} already")),
+        (Some(error), false) => Check::new("listen", Problem, format!("can't listen on {address}: {error}"))
+            .mend("stop what uses it, or choose another with --listen"),
+    }
+}
+
+fn rabbitmq(server: &Server<RabbitFacts>) -> Vec<Check> {
+    const AREA: &str = "rabbitmq";
+    let facts = match &server.answer {
+        Result::Ok(facts) => facts,
+        Err(refused) => {
+            let rights =
+                "give the user configure, write and read rights for names that begin with the prefix";
+            return vec![unusable(AREA, &server.at, refused, "RabbitMQ", rights)];
+        }
+    };
+    let at = &server.at;
+    let version = match &facts.version {
+        None => Check::new(AREA, Ok, format!("reached at {at}; publishing and declaring work")),
+        Some(version) if older(version, RABBITMQ) => {
+            Check::new(AREA, Problem, format!("version {version} at {at} is too old"))
+                .mend("use RabbitMQ 3.10 to 4.x")
+        }
+        Some(version) => {
+            Check::new(AREA, Ok, format!("version {version} at {at}; publishing and declaring work"))
+        }
+    };
+    vec![version]
+}
+
+fn redis(server: &Server<RedisFacts>) -> Vec<Check> {
+    const AREA: &str = "redis";
+    let facts = match &server.answer {
+        Result::Ok(facts) => facts,
+        Err(refused) => {
+            let rights = "allow the user to read, write, run scripts and use pub/sub on keys that begin with the prefix";
+            return vec![unusable(AREA, &server.at, refused, "Redis", rights)];
+        }
+    };
+    let at = &server.at;
+    let version = facts.version.as_deref().unwrap_or("unknown");
+    let first = match older(version, REDIS) {
+        true => Check::new(AREA, Problem, format!("version {version} at {at} is too old"))
+            .mend("use Redis 7 or 8, or Valkey"),
+        false => Check::new(AREA, Ok, format!("version {version} at {at}; writing works")),
+    };
+    let append_only = facts.append_only.map(|on| match on {
+        true => Check::new(AREA, Ok, "appendonly is on: a restart keeps what was answered"),
+        false => Check::new(AREA, Warning, "appendonly is off: a restart loses jobs and results")
+            .mend("CONFIG SET appendonly yes, and in its configuration file"),
+    });
+    let eviction = facts.eviction.as_deref().map(|policy| match policy {
+        "noeviction" => {
+            Check::new(AREA, Ok, "maxmemory-policy is noeviction: nothing vanishes when memory is full")
+        }
+        other => {
+            Check::new(AREA, Problem, format!("maxmemory-policy is {other}: jobs vanish when memory is full"))
+                .mend("CONFIG SET maxmemory-policy noeviction, and in its configuration file")
+        }
+    });
+    let clock = facts.ahead.filter(|ahead| ahead.unsigned_abs() > SKEW).map(|ahead| {
+        let (distance, side) = (ahead.unsigned_abs(), if ahead > 0 { "ahead of" } else { "behind" });
+        Check::new(
+            AREA,
+            Warning,
+            format!("its clock is {distance} ms {side} this host's: deadlines are off by that"),
+        )
+        .mend("keep all clocks together (NTP)")
+    });
+    [Some(first), append_only, eviction, clock].into_iter().flatten().collect()
+}
+
+fn unusable(area: &'static str, at: &str, refused: &Refused, name: &str, rights: &str) -> Check {
+    match refused {
+        Refused::Away(why) => Check::new(area, Problem, format!("{name} can't be reached at {at}: {why}"))
+            .mend(format!("start it, or correct the URL; `sortie serve` works without {name} too")),
+        Refused::Denied(why) => Check::new(area, Problem, format!("{name} at {at} refuses us: {why}"))
+            .mend(format!("correct user and password in the URL; {rights}")),
+    }
+}
+
+fn clock(now: Timestamp) -> Check {
+    match now < LONG_AGO {
+        true => Check::new("clock", Problem, format!("it is {now} here")).mend("set the clock (NTP)"),
+        false => Check::new("clock", Ok, format!("it is {now} here")),
+    }
+}
+
+/// Information only: this release separates handlers as processes, whatever the kernel offers.
+fn namespaces(seen: &Namespaces) -> Check {
+    let finding = match seen {
+        Namespaces { most: None, .. } => "this kernel tells nothing about user namespaces",
+        Namespaces { most: Some(0), .. } => "user namespaces are off (user.max_user_namespaces is 0)",
+        Namespaces { switched_off: true, .. } => {
+            "user namespaces need root here (kernel.unprivileged_userns_clone is 0)"
+        }
+        Namespaces { restricted: true, .. } => {
+            "user namespaces are restricted by AppArmor (kernel.apparmor_restrict_unprivileged_userns is 1)"
+        }
+        Namespaces { .. } => "user namespaces are available without root",
+    };
+    let level: Level = Info;
+    Check::new("isolation", level, format!("handlers are separate processes, not sandboxed yet; {finding}"))
+}
+
+/// True if a version begins with numbers below these two. What isn't a version is not called old.
+fn older(version: &str, oldest: (u32, u32)) -> bool {
+    let mut numbers = version.split('.').map_while(|part| part.parse().ok());
+    match (numbers.next(), numbers.next()) {
+        (Some(major), Some(minor)) => (major, minor) < oldest,
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,107 @@
+//! What doctor says of hosts and servers that are well, poor or missing.
+
+use std::io;
+use std::path::PathBuf;
+
+use super::*;
+
+fn levels(checks: &[Check]) -> Vec<Level> {
+    checks.iter().map(|check| check.level).collect()
+}
+
+/// Whatever is wrong says how to mend it.
+fn mendable(checks: &[Check]) {
+    for check in checks.iter().filter(|check| matches!(check.level, Warning | Problem)) {
+        assert!(check.mend.is_some(), "{check:?}");
+    }
+}
+
+#[test]
+fn without_a_python_nothing_can_run() {
+    let checks = python(&Search::default());
+    assert_eq!(levels(&checks), [Problem]);
+    mendable(&checks);
+    let probe = Probe { executable: "/py".into(), version: (3, 12, 4), has_requests: false };
+    let checks = python(&Search { found: Some(probe), refused: Vec::new() });
+    assert_eq!(levels(&checks), [Ok, Warning]);
+    assert_eq!(checks[0].finding, "Python 3.12.4 at /py");
+    mendable(&checks);
+}
+
+#[test]
+fn a_folder_must_be_writable_and_have_room() {
+    let folder = |refused: Option<&str>, free| Folder {
+        path: PathBuf::from("/d"),
+        exists: true,
+        refused: refused.map(str::to_owned),
+        free,
+    };
+    assert_eq!(levels(&data(&folder(None, Some(5 << 30)))), [Ok, Ok]);
+    assert_eq!(levels(&data(&folder(None, Some(5 << 20)))), [Ok, Warning]);
+    assert_eq!(levels(&data(&folder(Some("read-only"), None))), [Problem]);
+}
+
+#[test]
+fn a_port_may_be_taken_by_ourselves() {
+    let taken =
+        |ours| Port { address: "a:1".into(), taken: Some(io::Error::from(io::ErrorKind::AddrInUse)), ours };
+    assert_eq!(port(&taken(true)).level, Ok);
+    assert_eq!(port(&taken(false)).level, Problem);
+    assert_eq!(port(&Port { address: "a:1".into(), taken: None, ours: false }).level, Ok);
+}
+
+#[test]
+fn rabbitmq_is_away_denied_too_old_or_well() {
+    let seen = |answer| rabbitmq(&Server { at: "h:1".into(), answer });
+    let version = |text: &str| Result::Ok(RabbitFacts { version: Some(text.into()) });
+    assert_eq!(levels(&seen(Err(Refused::Away("refused".into())))), [Problem]);
+    assert_eq!(levels(&seen(Err(Refused::Denied("403".into())))), [Problem]);
+    assert_eq!(levels(&seen(version("3.9.13"))), [Problem]);
+    for good in ["3.10.8", "4.3.0", "4.0.0-rc.1"] {
+        assert_eq!(levels(&seen(version(good))), [Ok], "{good}");
+    }
+    mendable(&seen(Err(Refused::Denied("403".into()))));
+}
+
+#[test]
+fn redis_must_keep_what_it_was_given() {
+    let seen = |facts| redis(&Server { at: "h:1".into(), answer: Result::Ok(facts) });
+    let good = || RedisFacts {
+        version: Some("7.0.15".into()),
+        append_only: Some(true),
+        eviction: Some("noeviction".into()),
+        ahead: Some(3),
+    };
+    assert_eq!(levels(&seen(good())), [Ok, Ok, Ok]);
+    let poor = RedisFacts {
+        version: Some("6.2.1".into()),
+        append_only: Some(false),
+        eviction: Some("allkeys-lru".into()),
+        ahead: Some(-5_000),
+    };
+    let checks = seen(poor);
+    assert_eq!(levels(&checks), [Problem, Warning, Problem, Warning]);
+    assert!(checks[3].finding.contains("5000 ms behind"), "{:?}", checks[3]);
+    mendable(&checks);
+    // A user who may not see these is not told that they are wrong.
+    assert_eq!(levels(&seen(RedisFacts { version: Some("8.0.1".into()), ..RedisFacts::default() })), [Ok]);
+}
+
+#[test]
+fn a_clock_that_was_never_set_is_a_problem() {
+    assert_eq!(clock(Timestamp::from_millis(0)).level, Problem);
+    assert_eq!(clock(Timestamp::now()).level, Ok);
+}
+
+#[test]
+fn namespaces_are_information_only() {
+    for seen in [
+        Namespaces::default(),
+        Namespaces { most: Some(0), ..Namespaces::default() },
+        Namespaces { most: Some(9), switched_off: true, restricted: false },
+        Namespaces { most: Some(9), switched_off: false, restricted: true },
+        Namespaces { most: Some(9), switched_off: false, restricted: false },
+    ] {
+        assert_eq!(namespaces(&seen).level, Info);
+    }
+}

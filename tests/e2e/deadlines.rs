@@ -1,0 +1,119 @@
+//! Deadlines and timeouts: nobody is left waiting, and nothing runs on.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use protocol::event::EventKind;
+use protocol::time::Timestamp;
+use serde_json::{Value, json};
+
+use crate::support::{Dir, Servers, Sortie};
+use crate::{Installation, journeys};
+
+journeys!(
+    a_handler_that_does_not_end_is_dead_within_200_ms_of_its_timeout,
+    the_deadline_ends_an_attempt_before_its_timeout,
+    a_cancelled_handler_is_dead_at_once,
+);
+
+/// Yields its process id first, so that the test can look whether the process is gone.
+const STUBBORN: &str = r#"
+import os, signal, time
+
+def handle_event(data):
+    yield os.getpid()
+    if data["how"] == "ignore":
+        for number in range(1, 32):
+            try:
+                signal.signal(number, signal.SIG_IGN)
+            except (OSError, ValueError):
+                pass
+    if data["how"] == "spin":
+        while True:
+            pass
+    while True:
+        time.sleep(60)
+"#;
+
+/// How late a killed attempt may be, measured from its own limit.
+const LATE: Duration = Duration::from_millis(200);
+
+fn instant(value: &Value) -> Timestamp {
+    Timestamp::parse(value.as_str().unwrap()).unwrap()
+}
+
+/// How long the only attempt of `job` ran.
+fn ran(job: &Value) -> Duration {
+    let attempt = &job["attempts"][0];
+    instant(&attempt["ended_at"]).since(instant(&attempt["started_at"]))
+}
+
+async fn a_handler_that_does_not_end_is_dead_within_200_ms_of_its_timeout(sortie: &Installation) {
+    sortie.client.publish("stubborn", STUBBORN, json!({"timeout_ms": 700})).await;
+    for how in ["sleep", "spin", "ignore"] {
+        let submitted = sortie.client.post("/v1/jobs", json!({"action": "stubborn", "input": {"how": how}})).await;
+        let events = sortie.client.events(&submitted.id()).await;
+        let pid = events.iter().find(|event| event.kind == EventKind::Chunk).unwrap().data.value();
+        assert!(!Path::new(&format!("/proc/{pid}")).exists(), "{how}: process {pid} still runs");
+        let job = sortie.client.finished(&submitted.id()).await;
+        assert_eq!(job["state"], "failed", "{job}");
+        assert_eq!(job["error"]["code"], "handler_timed_out");
+        assert_eq!(job["attempts"][0]["outcome"], "timed_out");
+        let late = ran(&job).saturating_sub(Duration::from_millis(700));
+        println!("{how}: ended {late:?} after its timeout");
+        assert!(late < LATE, "{how}: {late:?} late");
+    }
+}
+
+async fn the_deadline_ends_an_attempt_before_its_timeout(sortie: &Installation) {
+    sortie.client.publish("stubborn", STUBBORN, json!({"timeout_ms": 30_000})).await;
+    let body = json!({"action": "stubborn", "input": {"how": "spin"}, "deadline_ms": 900});
+    let id = sortie.client.post("/v1/jobs", body).await.id();
+    let job = sortie.client.finished(&id).await;
+    assert_eq!(job["state"], "expired", "{job}");
+    assert_eq!(job["error"]["code"], "deadline_exceeded");
+    let late = instant(&job["finished_at"]).since(instant(&job["deadline"]));
+    println!("ended {late:?} after its deadline");
+    assert!(late < LATE, "{late:?} late");
+}
+
+async fn a_cancelled_handler_is_dead_at_once(sortie: &Installation) {
+    sortie.client.publish("stubborn", STUBBORN, json!({"timeout_ms": 30_000})).await;
+    let id = sortie.client.post("/v1/jobs", json!({"action": "stubborn", "input": {"how": "ignore"}})).await.id();
+    let mut stream = sortie.client.stream(&id, 0).await;
+    while stream.next().await.unwrap().kind != EventKind::Chunk {}
+    let asked = Instant::now();
+    let answer = sortie.client.post(&format!("/v1/jobs/{id}/cancel"), json!({})).await;
+    assert!(answer.status == 202 || answer.status == 200, "{answer:?}");
+    let job = sortie.client.finished(&id).await;
+    println!("cancelled after {:?}", asked.elapsed());
+    assert_eq!(job["state"], "cancelled", "{job}");
+    assert_eq!(job["attempts"][0]["outcome"], "cancelled");
+    assert!(asked.elapsed() < Duration::from_millis(600), "{:?}", asked.elapsed());
+}
+
+/// Submits a job that nobody can run and says how late it became `expired`.
+async fn expires(sortie: &Sortie, lane: &str) {
+    sortie.client.publish("lonely", "def handle_event(data):\n    return 1\n", json!({})).await;
+    let body = json!({"action": "lonely", "lane": lane, "deadline_ms": 600});
+    let id = sortie.client.post("/v1/jobs", body).await.id();
+    let job = sortie.client.finished(&id).await;
+    assert_eq!(job["state"], "expired", "{job}");
+    assert_eq!(job["attempts"], json!([]));
+    let late = instant(&job["finished_at"]).since(instant(&job["deadline"]));
+    println!("expired {late:?} after its deadline");
+    assert!(late < Duration::from_secs(1), "{late:?} late");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_without_a_worker_expires_within_a_second_distributed() {
+    let (dir, servers) = (Dir::new(), Servers::of_the_run());
+    expires(&Sortie::distributed("dispatcher", &dir, &servers, &[]).await, "default").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_without_a_worker_expires_within_a_second_embedded() {
+    let dir = Dir::new();
+    // The one process serves the lane `default` only.
+    expires(&Sortie::embedded(&dir, &["--slots", "1"]).await, "elsewhere").await;
+}

@@ -1,0 +1,125 @@
+//! The real binary as a child process: started, ready, killed.
+
+use std::fs::File;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use super::{ADMIN_KEY, Client, Dir, Servers, free_port, needed, until};
+
+/// One running `sortie`. Killed when dropped.
+pub struct Sortie {
+    child: Child,
+    pub url: String,
+    pub client: Client,
+    log: PathBuf,
+}
+
+impl Sortie {
+    /// Everything in one process over the embedded store in `dir`.
+    pub async fn embedded(dir: &Dir, more: &[&str]) -> Self {
+        Self::ready("serve", dir, None, more).await
+    }
+
+    /// A role over RabbitMQ and Redis; `serve` is a dispatcher and a worker in one process.
+    pub async fn distributed(role: &str, dir: &Dir, servers: &Servers, more: &[&str]) -> Self {
+        Self::ready(role, dir, Some(servers), more).await
+    }
+
+    async fn ready(role: &str, dir: &Dir, servers: Option<&Servers>, more: &[&str]) -> Self {
+        let sortie = Self::launch(role, dir, servers, free_port(), more);
+        sortie.until_ready().await;
+        sortie
+    }
+
+    /// Starts it and doesn't wait.
+    #[expect(clippy::disallowed_methods, reason = "the test starts the program under test")]
+    pub fn launch(role: &str, dir: &Dir, servers: Option<&Servers>, port: u16, more: &[&str]) -> Self {
+        let log = dir.path().join(format!("{role}-{port}.log"));
+        let output = File::options().create(true).append(true).open(&log).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sortie"));
+        command
+            .arg(role)
+            .args(["--listen", &format!("127.0.0.1:{port}")])
+            .arg("--data")
+            .arg(dir.path().join("data"))
+            .args(more)
+            .env("SORTIE_ADMIN_KEY", ADMIN_KEY)
+            .env("SORTIE_PYTHON", needed("SORTIE_TEST_PYTHON"))
+            .stdin(Stdio::null())
+            .stdout(output.try_clone().unwrap())
+            .stderr(output);
+        if let Some(servers) = servers {
+            command.args([
+                "--amqp-url",
+                &servers.amqp,
+                "--redis-url",
+                &servers.redis,
+                "--prefix",
+                &servers.prefix,
+            ]);
+        }
+        let child = command.spawn().unwrap();
+        let url = format!("http://127.0.0.1:{port}");
+        Self { child, client: Client::new(&url, ADMIN_KEY), url, log }
+    }
+
+    /// Waits until it says that it can do its work.
+    pub async fn until_ready(&self) {
+        until(
+            &format!("{} is ready; its log:\n{}", self.url, self.log()),
+            Duration::from_secs(30),
+            || async { (self.client.status("/readyz").await == Some(200)).then_some(()) },
+        )
+        .await;
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What it has written so far.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// `kill -9`, and waits for the end.
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// SIGTERM, and the exit code.
+    #[expect(clippy::disallowed_methods, reason = "the standard library can't send SIGTERM")]
+    pub async fn terminate(&mut self) -> Option<i32> {
+        Command::new("kill").arg(self.pid().to_string()).status().unwrap();
+        until("it has stopped", Duration::from_secs(40), || {
+            let ended = self.child.try_wait().unwrap();
+            async move { ended }
+        })
+        .await
+        .code()
+    }
+
+    /// Waits for its end; `None` if it still runs after `patience`.
+    pub async fn exit_code(&mut self, patience: Duration) -> Option<i32> {
+        until("it has ended", patience, || {
+            let ended = self.child.try_wait().unwrap();
+            async move { ended }
+        })
+        .await
+        .code()
+    }
+}
+
+impl Drop for Sortie {
+    fn drop(&mut self) {
+        self.kill();
+        if std::thread::panicking() {
+            let log = self.log();
+            let tail: Vec<&str> = log.lines().rev().take(40).collect();
+            eprintln!("--- the end of {}:", self.log.display());
+            tail.iter().rev().for_each(|line| eprintln!("{line}"));
+        }
+    }
+}

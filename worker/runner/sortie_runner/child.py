@@ -1,0 +1,124 @@
+"""The process of a call: waits for a call frame, runs the handler, answers, and ends (or waits for the next)."""
+
+import ctypes
+import gc
+import json
+import os
+import random
+import resource
+import signal
+import socket
+import threading
+from typing import Any
+
+from . import invoke, loader, output
+from .capture import Capture
+from .context import Context
+from .failure import of_exception
+from .frames import Channel, encode, encode_value
+
+PR_SET_PDEATHSIG = 1
+MIB = 1024 * 1024
+# What a process needs beyond what it has when it starts, however small `memory_mb` is.
+MEMORY_FLOOR = 16 * MIB
+# Kept back from the handler, to tell that its memory is used up.
+MEMORY_RESERVE = 8 * MIB
+
+
+def main(end: socket.socket, raw: int, template: int) -> None:
+    """Runs in the process that the template forked; never returns."""
+    # The template is our only owner: without it nobody would end us. It may have died before we asked.
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != template:
+        os._exit(0)
+    # A group of our own, so that a signal to "our group" reaches neither template nor worker.
+    os.setpgid(0, 0)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.dup2(raw, 1)
+    os.dup2(raw, 2)
+    os.close(raw)
+    random.seed()
+    gc.enable()
+    channel = Channel(end)
+    capture = Capture(channel)
+    os.register_at_fork(after_in_child=channel.disown)
+    os.register_at_fork(after_in_child=capture.renew)
+    rehearse()
+    serve(channel, capture)
+
+
+def rehearse() -> None:
+    """Loads a small handler ahead of the call: the memory pages that every call writes to become our own now, which
+    takes half of the time off the call. Its module is replaced by that of the call."""
+    handler = loader.load("def handle_event(data):\n    return data\n")
+    output.encode(handler.function(json.loads('{"a": [1.5, "b"]}')), "the result", 1024)
+
+
+def serve(channel: Channel, capture: Capture) -> None:
+    """Answers calls: one, or as many as come if the worker wants the process kept."""
+    owner = os.getpid()
+    handler: loader.Handler | None = None
+    while (call := channel.receive()) is not None:
+        limits = call["limits"]
+        capture.log.reset(limits["log_bytes"])
+        try:
+            if handler is None:
+                limit_memory(limits["memory_mb"])
+                handler = loader.load(call["source"])
+            answer = run(handler, call, channel, capture)
+        except BaseException as error:
+            free_memory_reserve()
+            answer = encode("failure", of_exception(error, limits["memory_mb"]).fields())
+            call["keep"] = False
+        if os.getpid() != owner:
+            # The handler forked, and this is the other process: it has nobody to answer to.
+            os._exit(0)
+        flush(capture)
+        channel.send(answer)
+        if not call["keep"]:
+            break
+    # Without exit handlers and without waiting for threads: the call is over.
+    os._exit(0)
+
+
+def run(handler: loader.Handler, call: dict[str, Any], channel: Channel, capture: Capture) -> bytes:
+    """One call; its `result` frame. What the handler raises passes through."""
+    limits = call["limits"]
+
+    def send_chunk(text: bytes) -> None:
+        capture.flush()
+        channel.send(encode_value("chunk", text))
+
+    def send_progress(fraction: float, message: str | None) -> None:
+        capture.flush()
+        channel.send(encode("progress", {"fraction": fraction, "message": message}))
+
+    chunks = invoke.Chunks(send_chunk, limits["chunk_bytes"], limits["result_bytes"])
+    context = Context(call["context"], send_progress)
+    result = invoke.invoke(handler, call["input"], context, chunks, limits["result_bytes"])
+    return encode_value("result", result, reusable=threading.active_count() == 1)
+
+
+def flush(capture: Capture) -> None:
+    """Sends unfinished lines; a handler that broke its streams loses them, not its result."""
+    try:
+        capture.flush()
+    except Exception:
+        pass
+
+
+def limit_memory(memory_mb: int) -> None:
+    """Bounds private memory (RLIMIT_DATA: unlike the address space, it doesn't count what threads only reserve)."""
+    with open("/proc/self/statm", "rb") as statm:
+        used = int(statm.read().split()[5]) * resource.getpagesize()
+    limit = max(memory_mb * MIB, used + MEMORY_FLOOR)
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit + MEMORY_RESERVE))
+
+
+def free_memory_reserve() -> None:
+    """Lets the report of a failure have the memory that was kept back for it."""
+    hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
+    try:
+        resource.setrlimit(resource.RLIMIT_DATA, (hard, hard))
+    except (ValueError, OSError):
+        pass

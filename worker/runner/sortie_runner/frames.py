@@ -1,0 +1,85 @@
+"""The channel between the process of a call and the worker: frames on a socket of their own.
+
+A frame is its length (4 bytes, big-endian) and one JSON object with the field `kind`. To the runner: `call`.
+To the worker: `chunk`, `log`, `progress`, and one `result` or `failure`. worker/src/python/frame.rs is the other
+side; both are tested against fixtures/frames.json.
+"""
+
+import json
+import os
+import socket
+import struct
+import threading
+from typing import Any
+
+HEADER = struct.Struct(">I")
+# The source of an action, an input, and what surrounds them.
+CALL_BYTES = 4 * 1024 * 1024
+# Exit status of a process whose channel is gone: the handler closed it, or the worker is dead.
+CHANNEL_GONE = 70
+
+
+def encode(kind: str, fields: dict[str, Any]) -> bytes:
+    """A frame. Text that is no Unicode (a lone surrogate) is written as question marks."""
+    body = json.dumps({"kind": kind, **fields}, ensure_ascii=False, separators=(",", ":"))
+    return _framed(body.encode("utf-8", "replace"))
+
+
+def encode_value(kind: str, value: bytes, **fields: Any) -> bytes:
+    """A frame whose field `value` is JSON text that has been made and checked before."""
+    head = json.dumps({"kind": kind, **fields}, separators=(",", ":"))[:-1]
+    return _framed(head.encode() + b',"value":' + value + b"}")
+
+
+def _framed(body: bytes) -> bytes:
+    return HEADER.pack(len(body)) + body
+
+
+class Channel:
+    """One end of the channel. Frames of several threads don't mix; a process forked by the handler has none."""
+
+    def __init__(self, end: socket.socket) -> None:
+        self._end: socket.socket | None = end
+        self._lock = threading.Lock()
+
+    def send(self, frame: bytes) -> bool:
+        """Sends a frame in one write. False in a process that the handler forked; ends ours if the channel is gone."""
+        with self._lock:
+            if self._end is None:
+                return False
+            try:
+                self._end.sendall(frame)
+            except OSError:
+                os._exit(CHANNEL_GONE)
+            return True
+
+    def receive(self) -> dict[str, Any] | None:
+        """The next call, or `None` when the worker has closed the channel."""
+        header = self._exactly(HEADER.size)
+        if header is None:
+            return None
+        (size,) = HEADER.unpack(header)
+        if size > CALL_BYTES:
+            os._exit(CHANNEL_GONE)
+        body = self._exactly(size)
+        return None if body is None else json.loads(body)
+
+    def disown(self) -> None:
+        """Closes the channel in a process that the handler forked: only the process of the call may answer."""
+        self._lock = threading.Lock()
+        if self._end is not None:
+            self._end.close()
+            self._end = None
+
+    def _exactly(self, size: int) -> bytes | None:
+        assert self._end is not None
+        data = bytearray()
+        while len(data) < size:
+            try:
+                part = self._end.recv(min(size - len(data), 1024 * 1024))
+            except OSError:
+                return None
+            if not part:
+                return None
+            data += part
+        return bytes(data)

@@ -1,0 +1,71 @@
+"""Calls a handler, whatever kind of function it is, and passes its chunks on."""
+
+import asyncio
+import inspect
+from collections.abc import AsyncIterator, Callable, Generator
+from typing import Any
+
+from . import output
+from .context import Context
+from .loader import Handler
+
+
+class Chunks:
+    """Sends chunks, and keeps them as long as their list fits into a result."""
+
+    def __init__(self, send: Callable[[bytes], None], chunk_bytes: int, result_bytes: int) -> None:
+        self._send = send
+        self._chunk_bytes = chunk_bytes
+        self._left = result_bytes
+        self._kept: list[bytes] = []
+
+    def add(self, value: Any) -> None:
+        """Sends one yielded value."""
+        text = output.encode(value, "a chunk", self._chunk_bytes)
+        self._send(text)
+        self._left -= len(text) + 1
+        if self._left > 1:
+            self._kept.append(text)
+        else:
+            self._kept.clear()
+
+    def as_result(self) -> bytes:
+        """The list of chunks; `null` if the list would be larger than a result may be (the events have them all)."""
+        if self._left > 1:
+            return b"[" + b",".join(self._kept) + b"]"
+        print("[the list of chunks is too large for a result; the result is null]")
+        return b"null"
+
+
+def invoke(handler: Handler, data: Any, context: Context, chunks: Chunks, result_bytes: int) -> bytes:
+    """Runs the handler to its end; the JSON text of its result. What it raises passes through."""
+    arguments = (data, context) if handler.takes_context else (data,)
+    value = handler.function(*arguments)
+    if inspect.iscoroutine(value) or inspect.isasyncgen(value):
+        value = asyncio.run(_settle(value, chunks))
+    if inspect.isgenerator(value):
+        value = _drain(value, chunks)
+    if value is chunks:
+        return chunks.as_result()
+    return output.encode(value, "the result", result_bytes)
+
+
+async def _settle(value: Any, chunks: Chunks) -> Any:
+    if inspect.iscoroutine(value):
+        value = await value
+    return await _drain_async(value, chunks) if inspect.isasyncgen(value) else value
+
+
+async def _drain_async(values: AsyncIterator[Any], chunks: Chunks) -> Chunks:
+    async for value in values:
+        chunks.add(value)
+    return chunks
+
+
+def _drain(values: Generator[Any, None, Any], chunks: Chunks) -> Any:
+    while True:
+        try:
+            value = next(values)
+        except StopIteration as end:
+            return chunks if end.value is None else end.value
+        chunks.add(value)

@@ -1,0 +1,108 @@
+//! Ends processes: one by its pidfd, or a root with all its descendants.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal};
+
+/// How long [`kill_tree`] hunts descendants before it kills the root alone.
+const HUNT: Duration = Duration::from_millis(500);
+
+/// One process, named so that its number can't be taken by another.
+#[derive(Debug)]
+pub struct Process {
+    pidfd: OwnedFd,
+}
+
+impl Process {
+    /// The process behind a pidfd.
+    pub const fn new(pidfd: OwnedFd) -> Self {
+        Self { pidfd }
+    }
+
+    /// Kills it with SIGKILL. One that has ended already is no error.
+    pub fn kill(&self) -> io::Result<()> {
+        match rustix::process::pidfd_send_signal(&self.pidfd, Signal::KILL) {
+            Err(error) if error != rustix::io::Errno::SRCH => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Kills the process `root` and everything that descends from it; blocks for a moment. `root` must be a child of ours
+/// that nobody has waited for, so that the number is still its own.
+///
+/// Descendants first: while `root` lives it adopts their orphans, so none gets away.
+pub fn kill_tree(root: u32) {
+    let Some(root) = i32::try_from(root).ok().and_then(Pid::from_raw) else { return };
+    let until = Instant::now() + HUNT;
+    while Instant::now() < until {
+        let living = living_descendants(root.as_raw_nonzero().get());
+        if living.is_empty() {
+            break;
+        }
+        for pid in living {
+            kill(pid);
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    kill(root);
+}
+
+fn kill(pid: Pid) {
+    // It may have ended meanwhile: then there is nothing to kill.
+    let _ = rustix::process::kill_process(pid, Signal::KILL);
+}
+
+fn living_descendants(root: i32) -> Vec<Pid> {
+    let mut seen = BTreeSet::new();
+    let mut open = vec![root];
+    while let Some(parent) = open.pop() {
+        for child in children(parent) {
+            if seen.insert(child) {
+                open.push(child);
+            }
+        }
+    }
+    seen.into_iter().filter(|pid| alive(*pid)).filter_map(Pid::from_raw).collect()
+}
+
+/// The children of all threads of a process; none if it is gone.
+fn children(pid: i32) -> Vec<i32> {
+    let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else { return Vec::new() };
+    let lists = tasks.filter_map(|task| fs::read_to_string(task.ok()?.path().join("children")).ok());
+    lists
+        .flat_map(|list| list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>())
+        .collect()
+}
+
+/// False for a process that is gone, or is a zombie that only waits to be reaped.
+fn alive(pid: i32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "this is the crate that starts processes")]
+    fn a_tree_is_killed_to_its_leaves() {
+        let script = "sleep 1000 & (sleep 1000 & wait) & wait";
+        let mut root = std::process::Command::new("sh").args(["-c", script]).spawn().unwrap();
+        let number = i32::try_from(root.id()).unwrap();
+        let until = Instant::now() + Duration::from_secs(10);
+        while living_descendants(number).len() < 3 {
+            assert!(Instant::now() < until, "the shell never started its children");
+            std::thread::yield_now();
+        }
+        let tree = living_descendants(number);
+        kill_tree(root.id());
+        root.wait().unwrap();
+        assert!(tree.iter().all(|pid| !alive(pid.as_raw_nonzero().get())));
+    }
+}

@@ -1,0 +1,327 @@
+//! One attempt of a job as a chain of named steps: fetch the version, claim, perform, check the output,
+//! decide, report.
+//!
+//! Nothing starts before the store granted the claim, and the delivery is acked only when the store knows the
+//! ending. Each step takes what the one before gave; a step that gives nothing has dealt with the delivery.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use protocol::deadline::Limit;
+use protocol::error::{Code, JobError};
+use protocol::hub::Watch;
+use protocol::job::JobSpec;
+use protocol::outcome::Ending;
+use protocol::ports::{Claim, Delivery, Finish, Kind, PortError, Renewal};
+use protocol::time::Timestamp;
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
+
+use crate::backoff::{self, Backoff};
+use crate::contents::Version;
+use crate::decide::{Facts, decide};
+use crate::events::EventSink;
+use crate::handler::Call;
+use crate::lease::Hold;
+use crate::output;
+use crate::report::report;
+use crate::worker::Bench;
+
+/// How long a handler that was told to stop is waited for before it is dropped. Handlers promise 150 ms.
+const STOPPING: Duration = Duration::from_secs(1);
+
+/// Takes a delivery to its end.
+pub(crate) async fn run(bench: &Bench, delivery: Delivery) {
+    let Some(fetched) = fetch(bench, delivery).await else { return };
+    let Some(claimed) = claim(bench, fetched).await else { return };
+    let job = &claimed.job;
+    let span = tracing::info_span!(
+        "attempt", job = %job.id, attempt = claimed.attempt, action = %job.action, tenant = %job.tenant
+    );
+    run_claimed(bench, claimed).instrument(span).await;
+}
+
+async fn run_claimed(bench: &Bench, mut claimed: Claimed) {
+    let _running = Running::begin(bench);
+    let events = EventSink::new(bench.metrics.clone());
+    let started = Instant::now();
+    let Some(ending) = perform(bench, &mut claimed, &events).await else {
+        bench.metrics.lost_leases.inc();
+        tracing::warn!("another attempt took over, or the job is over: stopped");
+        return claimed.delivery.ack();
+    };
+    let ending = match &claimed.version {
+        Fetched::Version(version) => output::check(ending, version),
+        Fetched::Gone | Fetched::TooLate => ending,
+    };
+    let facts = Facts {
+        failures: claimed.failures,
+        crashes: claimed.crashes,
+        retry: &claimed.job.retry,
+        now: Timestamp::now(),
+        deadline: claimed.job.deadline,
+        jitter: backoff::random(),
+    };
+    let (outcome, verdict) = decide(ending, facts);
+
+    let (name, kind) = (outcome.as_str(), claimed.version.kind());
+    bench.metrics.attempts.with_label_values(&[name, kind]).inc();
+    bench.metrics.attempt_seconds.with_label_values(&[kind]).observe(started.elapsed().as_secs_f64());
+    tracing::info!(outcome = name, ms = started.elapsed().as_millis(), "the attempt ended");
+
+    let finish = Finish { outcome, verdict, last: events.rest() };
+    let Claimed { delivery, job, attempt, hold, .. } = claimed;
+    report(bench, delivery, &job, attempt, &finish).await;
+    // Until here: the job must not be taken over while its ending is being stored.
+    drop(hold);
+}
+
+/// What fetching the version found.
+enum Fetched {
+    Version(Arc<Version>),
+    /// Its content is no longer stored.
+    Gone,
+    /// Not looked for: the deadline passed. The claim tells the store.
+    TooLate,
+}
+
+impl Fetched {
+    /// The kind of handler, as in metrics.
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Version(version) => version.content.handler.kind(),
+            Self::Gone | Self::TooLate => "none",
+        }
+    }
+}
+
+/// A delivery with what it takes to run it.
+struct Prepared {
+    delivery: Delivery,
+    job: Arc<JobSpec>,
+    version: Fetched,
+}
+
+/// Reads the version's content before the claim, so that a registry that is away costs no attempt.
+async fn fetch(bench: &Bench, delivery: Delivery) -> Option<Prepared> {
+    let job = Arc::new(delivery.job.clone());
+    if Timestamp::now() >= job.deadline {
+        return Some(Prepared { delivery, job, version: Fetched::TooLate });
+    }
+    let found = patiently(bench, &job, || bench.contents.get(&job.tenant, &job.content_hash)).await;
+    let version = match found {
+        Answer::Is(Some(version)) => Fetched::Version(version),
+        Answer::Is(None) => Fetched::Gone,
+        Answer::None(fate) => {
+            fate.befalls(delivery);
+            return None;
+        }
+    };
+    Some(Prepared { delivery, job, version })
+}
+
+/// An attempt that the store granted.
+struct Claimed {
+    delivery: Delivery,
+    job: Arc<JobSpec>,
+    version: Fetched,
+    attempt: u32,
+    failures: u32,
+    crashes: u32,
+    hold: Hold,
+    cancel: Watch,
+}
+
+/// Asks the store whether the job may run here and now.
+async fn claim(bench: &Bench, prepared: Prepared) -> Option<Claimed> {
+    let Prepared { delivery, job, version } = prepared;
+    // Made before the claim: a wish to cancel between the two is not missed.
+    let cancel = bench.ports.store.watch_cancel(job.id);
+    let answer = match patiently(bench, &job, || bench.ports.store.claim(&job, &bench.id)).await {
+        Answer::Is(answer) => answer,
+        Answer::None(fate) => {
+            fate.befalls(delivery);
+            return None;
+        }
+    };
+    let name = match answer {
+        Claim::Granted { .. } => "granted",
+        Claim::Held => "held",
+        Claim::NotDue => "not_due",
+        Claim::Over(_) => "over",
+    };
+    bench.metrics.claims.with_label_values(&[name]).inc();
+    let Claim::Granted { attempt, failures, crashes } = answer else {
+        tracing::debug!(job = %job.id, answer = name, "not for this worker now");
+        delivery.ack();
+        return None;
+    };
+    let hold = bench.leases.hold(job.clone(), attempt);
+    Some(Claimed { delivery, job, version, attempt, failures, crashes, hold, cancel })
+}
+
+/// Runs the handler under everything that can end it. `None` if the attempt was lost: nothing more can be
+/// written.
+async fn perform(bench: &Bench, claimed: &mut Claimed, events: &EventSink) -> Option<Ending> {
+    let job = claimed.job.clone();
+    let version = match &claimed.version {
+        Fetched::Version(version) => version.clone(),
+        Fetched::Gone => return Some(version_gone(&job)),
+        Fetched::TooLate => return Some(Ending::DeadlinePassed),
+    };
+    let limit = Limit::of(Timestamp::now(), job.timeout().min(version.content.timeout()), job.deadline);
+    if limit.duration().is_zero() {
+        return Some(Ending::DeadlinePassed);
+    }
+    let call = Call { spec: job.clone(), attempt: claimed.attempt, content: version.content.clone(), limit };
+    let stop = CancellationToken::new();
+    // Whatever happens to this future, the handler hears of it.
+    let _stop_on_drop = stop.clone().drop_guard();
+    let handler = bench.handlers.of(&version.content.handler);
+    let mut running = pin!(handler.run(call, events.clone(), stop.clone()));
+
+    let cause = tokio::select! {
+        biased;
+        ending = &mut running => {
+            events.close();
+            let fault = events.fault().map(broken_limit);
+            return Some(fault.unwrap_or(ending));
+        }
+        cause = stopped(bench, claimed, events, limit) => cause,
+    };
+    tracing::debug!(?cause, "the handler is told to stop");
+    events.close();
+    stop.cancel();
+    if timeout(STOPPING, running).await.is_err() {
+        bench.metrics.stuck_handlers.inc();
+        tracing::error!("the handler did not stop in time and is dropped");
+    }
+    cause.ending()
+}
+
+/// What stopped a handler that did not end by itself.
+#[derive(Debug)]
+enum Cause {
+    Limit(Limit),
+    Cancelled,
+    Lost,
+    Interrupted,
+    BrokenLimit(JobError),
+}
+
+impl Cause {
+    fn ending(self) -> Option<Ending> {
+        match self {
+            Self::Limit(Limit::Deadline(_)) => Some(Ending::DeadlinePassed),
+            Self::Limit(Limit::Timeout(time)) => {
+                let message = format!("the attempt used up its timeout of {} ms", time.as_millis());
+                Some(Ending::TimedOut(JobError::new(Code::HandlerTimedOut, message)))
+            }
+            Self::Cancelled => Some(Ending::Cancelled),
+            Self::Lost => None,
+            Self::Interrupted => Some(Ending::Interrupted),
+            Self::BrokenLimit(error) => Some(broken_limit(error)),
+        }
+    }
+}
+
+/// Keeps the attempt supplied while its handler runs (lease, events), until something must stop it.
+async fn stopped(bench: &Bench, claimed: &mut Claimed, events: &EventSink, limit: Limit) -> Cause {
+    let Claimed { job, attempt, hold, cancel, .. } = claimed;
+    tokio::select! {
+        () = sleep(limit.duration()) => Cause::Limit(limit),
+        renewal = ended(hold, cancel) => match renewal {
+            Renewal::CancelRequested => Cause::Cancelled,
+            Renewal::Held | Renewal::Lost => Cause::Lost,
+        },
+        _ = events.pump(&*bench.ports.store, job, *attempt) => Cause::Lost,
+        error = events.faulted() => Cause::BrokenLimit(error),
+        () = bench.interrupt.cancelled() => Cause::Interrupted,
+    }
+}
+
+/// Waits until the store says that the attempt must stop. A wish to cancel only wakes; what it means, the
+/// renewal tells.
+async fn ended(hold: &Hold, cancel: &mut Watch) -> Renewal {
+    loop {
+        tokio::select! {
+            renewal = hold.ended() => return renewal,
+            () = cancel.changed() => hold.renew().await,
+        }
+    }
+}
+
+fn version_gone(job: &JobSpec) -> Ending {
+    let message = format!("the content {} of {} is no longer stored", job.content_hash, job.action);
+    Ending::Failed { error: JobError::new(Code::VersionGone, message), retryable: false, retry_after: None }
+}
+
+/// A handler that breaks a limit would break it again.
+fn broken_limit(error: JobError) -> Ending {
+    Ending::Failed { error, retryable: false, retry_after: None }
+}
+
+/// What a port answered before the claim, or what becomes of the delivery instead.
+enum Answer<T> {
+    Is(T),
+    None(Fate),
+}
+
+#[derive(Clone, Copy)]
+enum Fate {
+    /// Another worker may have more luck.
+    Release,
+    /// Nobody can run it.
+    PutAside,
+}
+
+impl Fate {
+    fn befalls(self, delivery: Delivery) {
+        match self {
+            Self::Release => delivery.release(),
+            Self::PutAside => delivery.dead_letter("what is stored for the job can't be read"),
+        }
+    }
+}
+
+/// Calls a port until it answers: with growing pauses, while the job has time and the worker isn't stopped.
+async fn patiently<T, F>(bench: &Bench, job: &JobSpec, call: impl Fn() -> F) -> Answer<T>
+where
+    F: Future<Output = Result<T, PortError>>,
+{
+    let mut backoff = Backoff::default();
+    loop {
+        let error = match call().await {
+            Ok(answer) => return Answer::Is(answer),
+            Err(error) => error,
+        };
+        tracing::warn!(job = %job.id, error = &error as &dyn std::error::Error, "a delivery waits");
+        if error.kind == Kind::Corrupt {
+            return Answer::None(Fate::PutAside);
+        }
+        let left = job.deadline.since(Timestamp::now());
+        tokio::select! {
+            () = backoff.wait() => {}
+            () = bench.draining.cancelled() => return Answer::None(Fate::Release),
+            () = sleep(left) => return Answer::None(Fate::Release),
+        }
+    }
+}
+
+/// Counts a running attempt for as long as it lives.
+struct Running<'a>(&'a Bench);
+
+impl<'a> Running<'a> {
+    fn begin(bench: &'a Bench) -> Self {
+        bench.metrics.running_attempts.inc();
+        Self(bench)
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.0.metrics.running_attempts.dec();
+    }
+}

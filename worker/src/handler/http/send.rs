@@ -1,0 +1,126 @@
+//! Sends a request through the egress gate and follows redirects, a few, each hop checked anew.
+
+use protocol::error::Code;
+use reqwest::header::{ACCEPT, ACCEPT_LANGUAGE, CONTENT_TYPE, HeaderName, LOCATION, USER_AGENT};
+use reqwest::{Client, Method, Response, StatusCode};
+
+use super::Failure;
+use super::request::Request;
+use crate::egress::Gate;
+
+/// Redirects that are followed.
+const REDIRECTS: usize = 5;
+
+/// The headers that another origin may see. What else a version sends may be a credential, whatever its name.
+const HARMLESS: [HeaderName; 4] = [ACCEPT, ACCEPT_LANGUAGE, CONTENT_TYPE, USER_AGENT];
+
+/// The answer at the end of all redirects, its body not yet read.
+pub(super) async fn send(client: &Client, gate: &Gate, mut request: Request) -> Result<Response, Failure> {
+    for _ in 0..=REDIRECTS {
+        gate.check_url(&request.url)?;
+        let mut sent = reqwest::Request::new(request.method.clone(), request.url.clone());
+        *sent.headers_mut() = request.headers.clone();
+        *sent.body_mut() = request.body.clone().map(Into::into);
+        let response = client.execute(sent).await.map_err(Failure::of)?;
+        let location = response.headers().get(LOCATION).map(|value| value.as_bytes().to_vec());
+        match (is_redirect(response.status()), location) {
+            (true, Some(location)) => request = redirected(request, response.status(), &location)?,
+            _ => return Ok(response),
+        }
+    }
+    let message = format!("the target redirected more than {REDIRECTS} times");
+    Err(Failure::new(Code::HttpAnswerInvalid, message))
+}
+
+/// 300 and 304 are no redirects: nobody said where to.
+fn is_redirect(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
+}
+
+/// The request that follows `request` where the answer says so (RFC 9110 section 15.4).
+fn redirected(mut request: Request, status: StatusCode, location: &[u8]) -> Result<Request, Failure> {
+    let nowhere =
+        || Failure::new(Code::HttpAnswerInvalid, "the target redirected to something that is no URL");
+    let location = std::str::from_utf8(location).map_err(|_| nowhere())?;
+    let mut url = request.url.join(location).map_err(|_| nowhere())?;
+    if !matches!(url.scheme(), "http" | "https") {
+        let message = format!("the target redirected to a {:?} URL", url.scheme());
+        return Err(Failure::new(Code::HttpAnswerInvalid, message));
+    }
+    // The client would make credentials of it. Only URLs that have no host refuse this.
+    let _ = (url.set_username(""), url.set_password(None));
+    if url.origin() != request.url.origin() {
+        let headers = std::mem::take(&mut request.headers);
+        let named = headers.into_iter().filter_map(|(name, value)| name.map(|name| (name, value)));
+        request.headers = named.filter(|(name, _)| HARMLESS.contains(name)).collect();
+    }
+    let to_get = match status.as_u16() {
+        303 => request.method != Method::HEAD,
+        // What browsers made of POST before there was 307.
+        301 | 302 => request.method == Method::POST,
+        _ => false,
+    };
+    if to_get {
+        request.method = Method::GET;
+        request.body = None;
+        request.headers.remove(CONTENT_TYPE);
+    }
+    request.url = url;
+    Ok(request)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn follow(method: &str, status: u16, location: &str) -> Result<Request, Failure> {
+        let request = Request {
+            method: method.parse().unwrap(),
+            url: "https://a.example/x/y?z".parse().unwrap(),
+            headers: [("x-api-key", "s"), ("accept", "a"), ("content-type", "c")]
+                .into_iter()
+                .map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap()))
+                .collect(),
+            body: Some("b".into()),
+        };
+        redirected(request, StatusCode::from_u16(status).unwrap(), location.as_bytes())
+    }
+
+    #[test]
+    fn the_method_follows_the_rules() {
+        for (method, status, then) in [
+            ("POST", 301, "GET"),
+            ("POST", 302, "GET"),
+            ("PUT", 302, "PUT"),
+            ("PUT", 303, "GET"),
+            ("HEAD", 303, "HEAD"),
+            ("POST", 307, "POST"),
+            ("POST", 308, "POST"),
+        ] {
+            let request = follow(method, status, "/").unwrap();
+            assert_eq!(request.method.as_str(), then, "{method} {status}");
+            assert_eq!(request.body.is_some(), then == method);
+        }
+    }
+
+    #[test]
+    fn another_origin_sees_no_credentials() {
+        let same = follow("GET", 307, "../w").unwrap();
+        assert_eq!(same.url.as_str(), "https://a.example/w");
+        assert!(same.headers.contains_key("x-api-key"));
+        for elsewhere in ["https://b.example/", "http://a.example/", "https://a.example:444/", "//c.example/"]
+        {
+            let request = follow("GET", 307, elsewhere).unwrap();
+            assert!(!request.headers.contains_key("x-api-key"), "{elsewhere}");
+            assert!(request.headers.contains_key("accept"));
+        }
+        assert_eq!(follow("GET", 307, "https://u:p@b.example/").unwrap().url.as_str(), "https://b.example/");
+    }
+
+    #[test]
+    fn other_schemes_are_not_followed() {
+        for location in ["file:///etc/passwd", "ftp://a/", "data:,x", "http://["] {
+            assert!(follow("GET", 302, location).is_err(), "{location}");
+        }
+    }
+}

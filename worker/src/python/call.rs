@@ -1,0 +1,250 @@
+//! One call: the conversation with its process, from the call frame to an answer or its death.
+
+use bytes::BytesMut;
+use protocol::error::{Code, JobError};
+use protocol::json::Json;
+use protocol::outcome::Ending;
+use sandbox::Process;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
+use tokio::net::unix::pipe;
+
+use super::frame::{self, Frame, FrameError};
+use super::logs::{Merger, RawText};
+use crate::handler::{EventSink, LogStream};
+
+/// Raw output is read in pieces of this size.
+const RAW_BYTES: usize = 16 * 1024;
+/// How many pieces of raw output are looked at after the answer: what a pipe can hold.
+const RAW_REST: usize = 4;
+/// The runner's exit status when its channel is gone (sortie_runner/frames.py).
+const CHANNEL_GONE: i32 = 70;
+
+/// The process of a call, and our ends of its channel and of its raw output.
+#[derive(Debug)]
+pub(super) struct CallProcess {
+    pub(super) pid: i32,
+    pub(super) process: Process,
+    pub(super) channel: UnixStream,
+    pub(super) output: pipe::Receiver,
+    /// Bytes of the channel that are no complete frame yet.
+    pub(super) buffer: BytesMut,
+}
+
+/// How a conversation ended.
+#[derive(Debug, PartialEq)]
+pub(super) enum Answer {
+    /// With a result. `reusable` is true if nothing speaks against another call in the same process.
+    Returned { value: Json, reusable: bool },
+    /// With a failure that the runner told.
+    Failed(JobError),
+    /// The process ended, or closed its channel, without an answer.
+    Ended(Exit),
+    /// It sent what is no frame.
+    Broke(FrameError),
+}
+
+/// What is known about a process that gave no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Exit {
+    /// Its exit status; if negative, the signal that killed it.
+    Code(i32),
+    /// It still ran, with its channel closed.
+    StillRunning,
+    /// It was killed together with its template.
+    SlotLost,
+}
+
+impl CallProcess {
+    /// Sends the call and takes events until there is an answer; `None` if the channel closed without one.
+    /// Stopping in the middle (dropping the future) leaves the process as it is, and fit for nothing but killing.
+    pub(super) async fn converse(&mut self, call: &[u8], events: &EventSink) -> Option<Answer> {
+        let mut talk = Talk { events, merger: Merger::default(), raw: RawText::default() };
+        let mut raw_open = true;
+        let mut piece = vec![0; RAW_BYTES];
+        // A process that is dead can't be written to; reading tells the same.
+        let _ = self.channel.write_all(call).await;
+        let answer = loop {
+            tokio::select! {
+                read = self.channel.read_buf(&mut self.buffer) => {
+                    let open = read.is_ok_and(|size| size > 0);
+                    match talk.hear(&mut self.buffer).await {
+                        Ok(None) if open => {}
+                        Ok(answer) => break answer,
+                        Err(error) => break Some(Answer::Broke(error)),
+                    }
+                }
+                read = self.output.read(&mut piece), if raw_open => match read {
+                    Ok(size) if size > 0 => talk.hear_raw(&piece[..size]).await,
+                    _ => raw_open = false,
+                },
+            }
+        };
+        for _ in 0..RAW_REST {
+            match self.output.try_read(&mut piece) {
+                Ok(size) if size > 0 => talk.hear_raw(&piece[..size]).await,
+                _ => break,
+            }
+        }
+        match answer {
+            // More frames after the result: whatever it is, the process is not to be trusted again.
+            Some(Answer::Returned { value, reusable }) => {
+                Some(Answer::Returned { value, reusable: reusable && self.buffer.is_empty() })
+            }
+            answer => answer,
+        }
+    }
+}
+
+/// What goes from a process to the event sink.
+struct Talk<'a> {
+    events: &'a EventSink,
+    merger: Merger,
+    raw: RawText,
+}
+
+impl Talk<'_> {
+    /// Takes all complete frames; the answer if it is among them.
+    async fn hear(&mut self, buffer: &mut BytesMut) -> Result<Option<Answer>, FrameError> {
+        loop {
+            let frame = frame::take(buffer);
+            if !matches!(frame, Ok(Some(Frame::Log(..)))) {
+                let held = self.merger.take();
+                self.log(held).await;
+            }
+            match frame? {
+                None => return Ok(None),
+                Some(Frame::Log(stream, text)) => {
+                    let before = self.merger.push(stream, text);
+                    self.log(before).await;
+                }
+                Some(Frame::Chunk(value)) => self.events.chunk(value).await,
+                Some(Frame::Progress(fraction, message)) => {
+                    self.events.progress(fraction, message.as_deref()).await;
+                }
+                Some(Frame::Result(value, reusable)) => {
+                    return Ok(Some(Answer::Returned { value, reusable }));
+                }
+                Some(Frame::Failure(error)) => return Ok(Some(Answer::Failed(error))),
+            }
+        }
+    }
+
+    async fn hear_raw(&mut self, bytes: &[u8]) {
+        let text = self.raw.push(bytes).map(|text| (LogStream::Stdout, text));
+        self.log(text).await;
+    }
+
+    async fn log(&self, piece: Option<(LogStream, String)>) {
+        if let Some((stream, text)) = piece {
+            self.events.log(stream, &text).await;
+        }
+    }
+}
+
+impl Answer {
+    /// What the answer makes of the attempt.
+    pub(super) fn into_ending(self) -> Ending {
+        match self {
+            Self::Returned { value, .. } => Ending::Returned(value),
+            Self::Failed(error) => {
+                // The same source can't compile or gain a function by another try.
+                let retryable = !matches!(error.code, Code::HandlerInvalid | Code::HandlerMissing);
+                Ending::Failed { error, retryable, retry_after: None }
+            }
+            Self::Ended(exit) => exit.into_ending(),
+            Self::Broke(error) => {
+                let message = format!("the handler wrote to the channel of its process: {error}");
+                failed(JobError::new(Code::HandlerCrashed, message))
+            }
+        }
+    }
+}
+
+impl Exit {
+    fn into_ending(self) -> Ending {
+        match self {
+            Self::Code(CHANNEL_GONE) | Self::StillRunning => failed(JobError::new(
+                Code::HandlerExited,
+                "the handler closed the channel of its process, so it can't answer",
+            )),
+            Self::Code(signal) if signal < 0 => {
+                let message = format!("the handler's process was killed by {}", signal_name(-signal));
+                Ending::Crashed(
+                    JobError::new(Code::HandlerCrashed, message)
+                        .with(serde_json::json!({"signal": signal_name(-signal)})),
+                )
+            }
+            Self::Code(status) => failed(
+                JobError::new(
+                    Code::HandlerExited,
+                    format!("the handler ended its process with exit status {status}"),
+                )
+                .with(serde_json::json!({"exit_status": status})),
+            ),
+            Self::SlotLost => Ending::Crashed(JobError::new(
+                Code::HandlerCrashed,
+                "the handler's process was killed together with its slot",
+            )),
+        }
+    }
+}
+
+const fn failed(error: JobError) -> Ending {
+    Ending::Failed { error, retryable: true, retry_after: None }
+}
+
+fn signal_name(number: i32) -> String {
+    let known = match number {
+        1 => "SIGHUP",
+        2 => "SIGINT",
+        3 => "SIGQUIT",
+        4 => "SIGILL",
+        5 => "SIGTRAP",
+        6 => "SIGABRT",
+        7 => "SIGBUS",
+        8 => "SIGFPE",
+        9 => "SIGKILL",
+        11 => "SIGSEGV",
+        13 => "SIGPIPE",
+        14 => "SIGALRM",
+        15 => "SIGTERM",
+        24 => "SIGXCPU",
+        25 => "SIGXFSZ",
+        31 => "SIGSYS",
+        _ => return format!("signal {number}"),
+    };
+    known.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn code(ending: &Ending) -> (&'static str, Code) {
+        match ending {
+            Ending::Failed { error, .. } => ("failed", error.code),
+            Ending::Crashed(error) => ("crashed", error.code),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn only_a_signal_is_a_crash() {
+        assert_eq!(code(&Exit::Code(0).into_ending()), ("failed", Code::HandlerExited));
+        assert_eq!(code(&Exit::Code(3).into_ending()), ("failed", Code::HandlerExited));
+        assert_eq!(code(&Exit::StillRunning.into_ending()), ("failed", Code::HandlerExited));
+        assert_eq!(code(&Exit::Code(-11).into_ending()), ("crashed", Code::HandlerCrashed));
+        assert_eq!(code(&Exit::SlotLost.into_ending()), ("crashed", Code::HandlerCrashed));
+    }
+
+    #[test]
+    fn source_that_can_not_run_is_not_tried_again() {
+        for (code, again) in
+            [(Code::HandlerInvalid, false), (Code::HandlerMissing, false), (Code::HandlerRaised, true)]
+        {
+            let ending = Answer::Failed(JobError::new(code, "x")).into_ending();
+            assert!(matches!(ending, Ending::Failed { retryable, .. } if retryable == again));
+        }
+    }
+}

@@ -1,0 +1,254 @@
+//! One slot: a template process, and the process that it has forked for the next call.
+//!
+//! The template forks and reaps; we talk to the forked process directly. What the template can't do in time we do
+//! ourselves, by killing all of it.
+
+use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use bytes::BytesMut;
+use futures_util::FutureExt;
+use protocol::id::{ContentHash, TenantId};
+use sandbox::{Control, Policy, Process};
+use serde::Deserialize;
+use tokio::net::UnixStream;
+use tokio::net::unix::pipe;
+use tokio::time::timeout;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::call::{Answer, CallProcess, Exit};
+use crate::handler::EventSink;
+
+/// How long a fork may take.
+const FORK: Duration = Duration::from_secs(5);
+/// How long after its channel closed a process may take to end.
+const EXIT: Duration = Duration::from_millis(200);
+/// Calls after which a warm process is ended.
+const WARM_CALLS: u32 = 1_000;
+/// Idle time after which a warm process is ended.
+const WARM_IDLE: Duration = Duration::from_secs(60);
+/// Descriptors that a process of a slot may have open.
+const OPEN_FILES: u64 = 1024;
+
+/// Whose calls may share a warm process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Key {
+    pub(super) tenant: TenantId,
+    pub(super) content: ContentHash,
+}
+
+/// Why a slot is of no more use.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SlotError {
+    #[error("the template ended")]
+    Ended,
+    #[error("the template did not answer in time")]
+    Silent(#[from] tokio::time::error::Elapsed),
+    #[error("the control socket failed: {0}")]
+    Control(#[from] std::io::Error),
+    #[error("the template told what is no message")]
+    Malformed,
+}
+
+/// What the template tells.
+#[derive(Debug, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+enum Told {
+    Spare { pid: i32 },
+    Exit { pid: i32, code: i32 },
+    Clean { leftovers: u32 },
+}
+
+/// A slot that is ready for a call, or in one. Dropping it kills everything in it.
+#[derive(Debug)]
+pub(super) struct Slot {
+    number: usize,
+    control: Control,
+    process: Option<CallProcess>,
+    /// The exit of `process`, once it was told.
+    exit: Option<i32>,
+    warm: Option<Warm>,
+    calls: u32,
+    gone: CancellationToken,
+    _doom: DropGuard,
+}
+
+#[derive(Debug)]
+struct Warm {
+    key: Key,
+    since: Instant,
+}
+
+impl Slot {
+    /// A slot over the control socket of a new template. `doom` is cancelled when the slot is dropped; `gone` tells
+    /// that its processes are dead.
+    pub(super) fn new(number: usize, control: Control, doom: DropGuard, gone: CancellationToken) -> Self {
+        Self { number, control, process: None, exit: None, warm: None, calls: 0, gone, _doom: doom }
+    }
+
+    pub(super) const fn number(&self) -> usize {
+        self.number
+    }
+
+    /// True if the process has the source of the version loaded.
+    pub(super) const fn is_warm(&self) -> bool {
+        self.warm.is_some()
+    }
+
+    /// True if the process is warm for calls of `key`.
+    pub(super) fn is_warm_for(&self, key: Option<&Key>) -> bool {
+        self.warm.as_ref().is_some_and(|warm| Some(&warm.key) == key)
+    }
+
+    /// True if the process has been idle for too long to be kept.
+    pub(super) fn is_stale(&self) -> bool {
+        self.warm.as_ref().is_some_and(|warm| warm.since.elapsed() > WARM_IDLE)
+    }
+
+    /// Waits until the template has forked the process of the next call.
+    pub(super) async fn ready(&mut self, patience: Duration) -> Result<(), SlotError> {
+        timeout(patience, async {
+            while self.process.is_none() {
+                self.listen().await?;
+            }
+            Ok(())
+        })
+        .await?
+    }
+
+    /// Makes the slot fit for a call of `key`: a process that had calls of somebody else, or died, gives way to a new
+    /// one.
+    pub(super) async fn prepare(&mut self, key: Option<&Key>) -> Result<(), SlotError> {
+        while let Some(heard) = self.listen().now_or_never() {
+            heard?;
+        }
+        let fits = self.calls == 0 || (self.is_warm_for(key) && !self.is_stale());
+        if !fits || self.exit.is_some() {
+            self.sweep(false, FORK).await?;
+        }
+        self.ready(FORK).await
+    }
+
+    /// Runs one call to its answer. Dropping the future leaves the process to [`Slot::kill_call`].
+    pub(super) async fn converse(&mut self, call: &[u8], events: &EventSink) -> Answer {
+        self.calls += 1;
+        let Some(process) = &mut self.process else { return Answer::Ended(Exit::SlotLost) };
+        match process.converse(call, events).await {
+            Some(answer) => answer,
+            None => Answer::Ended(self.await_exit().await),
+        }
+    }
+
+    /// Kills the process of the call, at once.
+    pub(super) fn kill_call(&self) {
+        if let Some(process) = &self.process
+            && let Err(error) = process.process.kill()
+        {
+            tracing::warn!(slot = self.number, %error, "a handler's process can't be killed");
+        }
+    }
+
+    /// Has everything killed that the call left, except the process itself where it is kept; how many processes
+    /// that were.
+    pub(super) async fn sweep(&mut self, keep: bool, patience: Duration) -> Result<u32, SlotError> {
+        self.warm = None;
+        if !keep {
+            (self.process, self.exit) = (None, None);
+            self.calls = 0;
+        }
+        let message: &[u8] = if keep { br#"{"keep":true}"# } else { br#"{"keep":false}"# };
+        timeout(patience, async {
+            self.control.send(message).await?;
+            loop {
+                if let Some(leftovers) = self.listen().await? {
+                    return Ok(leftovers);
+                }
+            }
+        })
+        .await?
+    }
+
+    /// True if the process has calls left.
+    pub(super) const fn may_be_kept(&self) -> bool {
+        self.calls < WARM_CALLS
+    }
+
+    /// Keeps the process for calls of `key`.
+    pub(super) fn keep(&mut self, key: Key) {
+        self.warm = Some(Warm { key, since: Instant::now() });
+    }
+
+    /// Kills everything in the slot; returns when it is dead.
+    pub(super) async fn destroy(self) {
+        let gone = self.gone.clone();
+        drop(self);
+        gone.cancelled().await;
+    }
+
+    async fn await_exit(&mut self) -> Exit {
+        let told = timeout(EXIT, async {
+            while self.exit.is_none() {
+                self.listen().await?;
+            }
+            Ok::<_, SlotError>(())
+        });
+        match told.await {
+            Ok(Ok(())) => self.exit.map_or(Exit::StillRunning, Exit::Code),
+            Ok(Err(_)) => Exit::SlotLost,
+            Err(_) => Exit::StillRunning,
+        }
+    }
+
+    /// Takes one message of the template; the leftovers if it was `clean`. Cancelling loses nothing.
+    async fn listen(&mut self) -> Result<Option<u32>, SlotError> {
+        let packet = self.control.receive().await?.ok_or(SlotError::Ended)?;
+        match serde_json::from_slice(&packet.bytes).map_err(|_| SlotError::Malformed)? {
+            Told::Clean { leftovers } => Ok(Some(leftovers)),
+            Told::Exit { pid, code } => {
+                if self.process.as_ref().is_some_and(|process| process.pid == pid) {
+                    self.exit = Some(code);
+                }
+                Ok(None)
+            }
+            Told::Spare { pid } => {
+                self.process = Some(CallProcess::new(pid, packet.descriptors)?);
+                self.exit = None;
+                Ok(None)
+            }
+        }
+    }
+}
+
+impl CallProcess {
+    /// The process that came with these descriptors: its channel, its raw output, its pidfd.
+    fn new(pid: i32, descriptors: Vec<OwnedFd>) -> Result<Self, SlotError> {
+        let [channel, output, pidfd] =
+            <[OwnedFd; 3]>::try_from(descriptors).map_err(|_| SlotError::Malformed)?;
+        let channel = std::os::unix::net::UnixStream::from(channel);
+        channel.set_nonblocking(true)?;
+        Ok(Self {
+            pid,
+            process: Process::new(pidfd),
+            channel: UnixStream::from_std(channel)?,
+            output: pipe::Receiver::from_owned_fd(output)?,
+            buffer: BytesMut::with_capacity(16 * 1024),
+        })
+    }
+}
+
+/// What a template may have: nothing but its interpreter, the runner and a directory of its own.
+pub(super) fn policy(interpreter: &Path, runner: &Path, directory: PathBuf) -> Policy {
+    let home = directory.to_string_lossy().into_owned();
+    let environment = BTreeMap::from([
+        ("HOME".to_owned(), home.clone()),
+        ("LANG".to_owned(), "C.UTF-8".to_owned()),
+        ("PATH".to_owned(), "/usr/local/bin:/usr/bin:/bin".to_owned()),
+        ("TMPDIR".to_owned(), home),
+    ]);
+    // Isolated from the user's settings, without writing byte code, in UTF-8.
+    let mut arguments: Vec<String> = ["-I", "-B", "-X", "utf8"].map(str::to_owned).into();
+    arguments.push(runner.to_string_lossy().into_owned());
+    Policy { program: interpreter.into(), arguments, environment, directory, open_files: OPEN_FILES }
+}

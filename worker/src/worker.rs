@@ -1,0 +1,207 @@
+//! A worker: takes deliveries, keeps them in slots, and stops in good order.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use protocol::id::WorkerId;
+use protocol::job::Priority;
+use protocol::ports::{Consumer, Delivery};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use crate::choose::{self, Passed};
+use crate::contents::Contents;
+use crate::handler::http::Http;
+use crate::lease::Leases;
+use crate::python::Python;
+use crate::{Error, Handlers, Metrics, Options, Ports, Status, attempt};
+
+/// How long an interrupted attempt may take to tell the store so, once the drain is over.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+
+/// A worker that is ready to run.
+pub struct Worker {
+    consumer: Box<dyn Consumer>,
+    bench: Arc<Bench>,
+    slots: Arc<Semaphore>,
+    drain: Duration,
+    status: Status,
+}
+
+/// What all attempts of a worker share.
+pub(crate) struct Bench {
+    pub(crate) ports: Ports,
+    pub(crate) id: WorkerId,
+    pub(crate) handlers: Handlers,
+    pub(crate) contents: Contents,
+    pub(crate) leases: Arc<Leases>,
+    pub(crate) metrics: Metrics,
+    /// Fires when the worker is told to stop: what is not yet claimed is given back.
+    pub(crate) draining: CancellationToken,
+    /// Fires when the drain is over: running handlers are stopped.
+    pub(crate) interrupt: CancellationToken,
+}
+
+impl Worker {
+    /// Prepares everything; when this returns, the slots are ready and the queue may deliver.
+    pub async fn start(ports: Ports, options: Options, metrics: Metrics) -> Result<Self, Error> {
+        options.check()?;
+        let python = Python::start(options.python.clone(), options.slots).await?;
+        let http = Http::new(&options.egress_allow)?;
+        let handlers = Handlers { python: Arc::new(python), http: Arc::new(http) };
+        Self::with_handlers(ports, options, metrics, handlers).await
+    }
+
+    /// The same with handlers of the caller's choice.
+    pub async fn with_handlers(
+        ports: Ports,
+        options: Options,
+        metrics: Metrics,
+        handlers: Handlers,
+    ) -> Result<Self, Error> {
+        let ceiling = options.check()?;
+        let consumer = ports.queue.consume(&options.lanes, ceiling).await?;
+        let slots = Arc::new(Semaphore::new(options.slots));
+        let status = Status::new(ports.clone(), options.slots, slots.clone());
+        metrics.free_slots.set(i64::from(ceiling));
+        let bench = Arc::new(Bench {
+            contents: Contents::new(ports.registry.clone()),
+            leases: Arc::new(Leases::new(ports.store.clone(), options.lease)),
+            ports,
+            id: options.id,
+            handlers,
+            metrics,
+            draining: CancellationToken::new(),
+            interrupt: CancellationToken::new(),
+        });
+        Ok(Self { consumer, bench, slots, drain: options.drain, status })
+    }
+
+    /// A shared view of this worker.
+    pub fn status(&self) -> Status {
+        self.status.clone()
+    }
+
+    /// Works until `stop` fires, then drains; nothing of the worker runs any more when this returns.
+    pub async fn run(mut self, stop: CancellationToken) {
+        // Held by this function alone, so that the leases are kept to its very end.
+        let mut keeper = JoinSet::new();
+        let leases = self.bench.leases.clone();
+        keeper.spawn(async move { leases.keep().await });
+
+        let mut running = JoinSet::new();
+        self.status.set_consuming(true);
+        self.take(&mut running, &stop).await;
+        self.status.set_consuming(false);
+        self.shut_down(running).await;
+    }
+
+    /// Takes deliveries and starts attempts.
+    async fn take(&mut self, running: &mut JoinSet<()>, stop: &CancellationToken) {
+        let mut waiting = Waiting::default();
+        loop {
+            tokio::select! {
+                // First everything that is there, so that the choice is made among all of it.
+                biased;
+                () = stop.cancelled() => return,
+                delivery = self.consumer.next() => waiting.put(delivery),
+                Some(ended) = running.join_next() => if let Err(error) = ended {
+                    tracing::error!(%error, "an attempt broke off; its lease will lapse");
+                },
+                permit = self.slots.clone().acquire_owned(), if waiting.any() => {
+                    // The semaphore is never closed.
+                    let (Ok(permit), Some(delivery)) = (permit, waiting.next()) else { continue };
+                    let slot = Slot::fill(permit, self.bench.clone());
+                    self.status.taken();
+                    running.spawn(async move { attempt::run(&slot.bench, delivery).await });
+                }
+            }
+        }
+    }
+
+    /// The order of stopping, and why:
+    ///
+    /// 1. Nothing new: the consumer goes, and the queue gives its jobs to others. What waited here for a slot
+    ///    went back when [`Worker::take`] returned; what waits for the store before its claim goes now.
+    /// 2. Running attempts get the drain time to end by themselves: stopping them wastes their work.
+    /// 3. The others are stopped, and their jobs are queued again as if nothing had happened.
+    /// 4. Who can't tell the store even then (it is away) is dropped: the queue delivers the job again, and the
+    ///    lapsed lease counts as a crash.
+    /// 5. The leases are kept until here: a job must not be taken over while it is still being ended.
+    async fn shut_down(self, mut running: JoinSet<()>) {
+        drop(self.consumer);
+        self.bench.draining.cancel();
+        self.bench.metrics.free_slots.set(0);
+        tracing::info!(attempts = running.len(), "the worker takes no more jobs and drains");
+        if timeout(self.drain, all(&mut running)).await.is_err() {
+            tracing::warn!(attempts = running.len(), "the drain is over; attempts are interrupted");
+            self.bench.interrupt.cancel();
+            if timeout(LAST_WORDS, all(&mut running)).await.is_err() {
+                tracing::error!(attempts = running.len(), "attempts end without the store knowing");
+            }
+        }
+        running.shutdown().await;
+    }
+}
+
+async fn all(running: &mut JoinSet<()>) {
+    while running.join_next().await.is_some() {}
+}
+
+/// Deliveries that wait for a slot, by priority in the order of [`Priority::ALL`]. The queue's ceiling bounds
+/// them; dropping them gives them back.
+#[derive(Default)]
+struct Waiting {
+    deliveries: [VecDeque<Delivery>; 3],
+    passed: Passed,
+}
+
+impl Waiting {
+    fn put(&mut self, delivery: Delivery) {
+        self.deliveries[place(delivery.job.priority)].push_back(delivery);
+    }
+
+    fn any(&self) -> bool {
+        self.deliveries.iter().any(|deliveries| !deliveries.is_empty())
+    }
+
+    fn next(&mut self) -> Option<Delivery> {
+        let waiting = std::array::from_fn(|place| !self.deliveries[place].is_empty());
+        let (priority, passed) = choose::choose(waiting, self.passed)?;
+        self.passed = passed;
+        self.deliveries[place(priority)].pop_front()
+    }
+}
+
+fn place(priority: Priority) -> usize {
+    match priority {
+        Priority::High => 0,
+        Priority::Normal => 1,
+        Priority::Low => 2,
+    }
+}
+
+/// A slot that is taken; dropping it frees it, however the attempt went.
+struct Slot {
+    _permit: OwnedSemaphorePermit,
+    bench: Arc<Bench>,
+}
+
+impl Slot {
+    fn fill(permit: OwnedSemaphorePermit, bench: Arc<Bench>) -> Self {
+        bench.metrics.free_slots.dec();
+        Self { _permit: permit, bench }
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        // A slot of a draining worker takes no more jobs.
+        if !self.bench.draining.is_cancelled() {
+            self.bench.metrics.free_slots.inc();
+        }
+    }
+}

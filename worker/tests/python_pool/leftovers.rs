@@ -1,0 +1,127 @@
+//! Nothing of a call is there when the next one starts: no process, thread, file, descriptor or variable.
+
+use std::time::Duration;
+
+use protocol::action::Reuse;
+use serde_json::{Value, json};
+
+use super::support::{Pool, UNIVERSAL, alive, call, eventually};
+
+#[tokio::test]
+async fn processes_that_a_call_started_are_dead_when_it_has_returned() {
+    let pool = Pool::start(1).await;
+    for name in ["fork", "subprocess", "daemon"] {
+        let pid = pool.run(json!({"do": name})).await.value();
+        assert!(pid.is_u64(), "{name}: {pid}");
+        assert!(!alive(&pid), "{name}: {pid} still lives");
+        pool.assert_unharmed().await;
+    }
+}
+
+#[tokio::test]
+async fn threads_and_exit_hooks_do_not_hold_a_call_up() {
+    let pool = Pool::start(1).await;
+    assert_eq!(pool.run(json!({"do": "thread"})).await.value(), "left a thread");
+    assert_eq!(pool.run(json!({"do": "atexit"})).await.value(), "left an exit hook");
+    pool.assert_unharmed().await;
+}
+
+#[tokio::test]
+async fn a_call_that_is_dropped_is_killed_with_everything_it_started() {
+    let pool = Pool::start(1).await;
+    let source = "import os, subprocess, time
+def handle_event(data):
+    child = subprocess.Popen(['sleep', '600'])
+    print(os.getpid(), child.pid, os.getppid(), flush=True)
+    time.sleep(600)";
+    let sink =
+        worker::handler::EventSink::new(worker::Metrics::register(&prometheus::Registry::new()).unwrap());
+    let running = tokio::spawn({
+        let (python, sink) = (pool.python.clone(), sink.clone());
+        async move {
+            use worker::handler::Handler;
+            python.run(call(source, json!({}), Reuse::Fresh), sink, Default::default()).await
+        }
+    });
+    eventually("the handler told its processes", || !sink.rest().events.is_empty()).await;
+    let told = sink.rest().events[0].data.value();
+    let pids: Vec<Value> =
+        told["text"].as_str().unwrap().split_whitespace().map(|pid| pid.parse().unwrap()).collect();
+    assert!(pids.iter().all(alive));
+    running.abort();
+    eventually("all its processes are dead", || !pids.iter().any(alive)).await;
+    pool.assert_unharmed().await;
+}
+
+#[tokio::test]
+async fn every_call_is_the_first_in_its_process() {
+    let pool = Pool::start(1).await;
+    let counter = include_str!("../../../tests/fixtures/handlers/counter.py");
+    let mut pids = std::collections::BTreeSet::new();
+    for _ in 0..20 {
+        assert_eq!(pool.source(counter, json!({})).await.value(), 1);
+        pids.insert(pool.run(json!({"do": "pid"})).await.value().to_string());
+    }
+    assert_eq!(pids.len(), 20);
+    let random = "import random, uuid\ndef handle_event(data): return [random.random(), str(uuid.uuid4())]";
+    let (one, two) =
+        (pool.source(random, json!({})).await.value(), pool.source(random, json!({})).await.value());
+    assert!(one[0] != two[0] && one[1] != two[1]);
+}
+
+#[tokio::test]
+async fn the_private_directory_is_empty_at_every_start() {
+    let pool = Pool::start(1).await;
+    for _ in 0..3 {
+        let value = pool.run(json!({"do": "files"})).await.value();
+        assert_eq!(value["found"], json!([]));
+        assert_eq!(value["here"], value["tmp"]);
+    }
+    assert!(std::path::Path::new("/etc").exists(), "links are not followed");
+}
+
+#[tokio::test]
+async fn a_call_gets_no_variable_and_no_descriptor_of_ours() {
+    let pool = Pool::start(2).await;
+    let environment = pool.run(json!({"do": "environment"})).await.value();
+    let names: Vec<_> = environment.as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!(names, ["HOME", "LANG", "PATH", "TMPDIR"]);
+    let open = pool.run(json!({"do": "descriptors"})).await.value();
+    let open = open.as_object().unwrap();
+    assert_eq!(open["0"], "/dev/null");
+    assert_eq!(open["1"], open["2"]);
+    let sockets = open.values().filter(|target| target.as_str().unwrap().starts_with("socket:")).count();
+    // Three standard ones, the channel, and the listing itself, which is closed when it is looked at.
+    assert_eq!((open.len(), sockets), (4, 1), "{open:?}");
+}
+
+#[tokio::test]
+async fn nothing_is_left_when_the_pool_is_dropped() {
+    let pool = Pool::start(2).await;
+    let source = "import os\ndef handle_event(data): return [os.getpid(), os.getppid()]";
+    let pids = pool.source(source, json!({})).await.value();
+    let slots = pool.dir.join("slots");
+    assert_eq!(std::fs::read_dir(&slots).unwrap().count(), 2);
+    drop(pool.python.clone());
+    let dir = pool.dir.clone();
+    let Pool { .. } = &pool;
+    drop(pool);
+    eventually("its template is dead", || !alive(&pids[1])).await;
+    eventually("its directories are gone", || !dir.exists() || std::fs::read_dir(&dir).unwrap().count() == 0)
+        .await;
+}
+
+#[tokio::test]
+async fn slots_work_side_by_side() {
+    let pool = Pool::start(2).await;
+    let slow = call(UNIVERSAL, json!({"do": "sleep", "seconds": 60}), Reuse::Fresh);
+    let one = pool.call(slow, Duration::from_secs(2));
+    let two = async {
+        for _ in 0..5 {
+            pool.assert_unharmed().await;
+        }
+        pool.run(json!({"do": "kill_template"})).await;
+        pool.assert_unharmed().await;
+    };
+    tokio::join!(one, two);
+}

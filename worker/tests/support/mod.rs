@@ -1,0 +1,290 @@
+//! A stage for a worker: a real embedded backend behind ports that fail on demand, and one handler whose input
+//! says how it behaves.
+
+#![allow(dead_code, reason = "each test program uses a part of the stage")]
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use backend_wrappers::faulty::{self, Faults};
+use protocol::action::Content;
+use protocol::error::{Code, JobError};
+use protocol::id::{ActionName, JobId, Lane, TenantId, WorkerId};
+use protocol::job::{Job, JobSpec, Priority};
+use protocol::json::Json;
+use protocol::outcome::Ending;
+use protocol::ports::{NewJob, StoreOptions};
+use protocol::time::Timestamp;
+use serde_json::{Value, json};
+use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use worker::handler::{Call, EventSink, Handler, LogStream};
+use worker::{Handlers, Metrics, Options, Ports, Status, Worker};
+
+/// How long a test waits for anything before it fails.
+const PATIENCE: Duration = Duration::from_secs(20);
+pub const LEASE: Duration = Duration::from_millis(600);
+
+pub struct Stage {
+    pub faults: Faults,
+    /// Behind the faults.
+    pub ports: Ports,
+    /// Past the faults: what is really there.
+    pub real: Ports,
+    pub script: Arc<Script>,
+    pub metrics: Metrics,
+    pub registry: prometheus::Registry,
+    dir: PathBuf,
+    workers: Mutex<Vec<CancellationToken>>,
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        for stop in self.workers.lock().unwrap().iter() {
+            stop.cancel();
+        }
+        let _ = std::fs::remove_dir_all(&self.dir);
+    }
+}
+
+/// A worker that runs.
+pub struct Running {
+    pub stop: CancellationToken,
+    pub status: Status,
+    pub task: JoinHandle<()>,
+}
+
+impl Running {
+    /// Stops the worker and waits until it has drained.
+    pub async fn stopped(self) {
+        self.stop.cancel();
+        within(self.task).await.unwrap();
+    }
+}
+
+impl Stage {
+    pub async fn set() -> Self {
+        let dir = std::env::temp_dir().join(format!("sortie-worker-{}", JobId::generate()));
+        let store = StoreOptions { lease: LEASE, ..StoreOptions::default() };
+        let options =
+            backend_embedded::Options { store, sync: backend_embedded::Sync::Normal, ..backend_embedded::Options::new(&dir) };
+        let backend = backend_embedded::open(options).await.unwrap();
+        let real = Ports { queue: backend.queue(), store: backend.store(), registry: backend.registry() };
+        let faults = Faults::default();
+        let ports = Ports {
+            queue: faulty::queue(backend.queue(), &faults),
+            store: faulty::store(backend.store(), &faults),
+            registry: faulty::registry(backend.registry(), &faults),
+        };
+        let registry = prometheus::Registry::new();
+        let metrics = Metrics::register(&registry).unwrap();
+        let script = Arc::new(Script::default());
+        Self { faults, ports, real, script, metrics, registry, dir, workers: Mutex::default() }
+    }
+
+    pub async fn worker(&self, slots: usize, drain: Duration) -> Running {
+        let options = Options {
+            id: WorkerId::new(format!("w-{}", JobId::generate())).unwrap(),
+            lanes: vec![Lane::standard()],
+            slots,
+            drain,
+            lease: LEASE,
+            egress_allow: Vec::new(),
+            python: worker::python::Options {
+                interpreter: PathBuf::new(),
+                helper: PathBuf::new(),
+                runner_dir: PathBuf::new(),
+            },
+        };
+        let handlers = Handlers { python: self.script.clone(), http: self.script.clone() };
+        let worker =
+            Worker::with_handlers(self.ports.clone(), options, self.metrics.clone(), handlers).await.unwrap();
+        let (stop, status) = (CancellationToken::new(), worker.status());
+        self.workers.lock().unwrap().push(stop.clone());
+        let task = tokio::spawn(worker.run(stop.clone()));
+        Running { stop, status, task }
+    }
+
+    /// Records and publishes a job of a version with these fields.
+    pub async fn submit(&self, input: Value, version: Value, change: impl FnOnce(&mut JobSpec)) -> JobSpec {
+        let spec = self.record(input, version, change).await;
+        self.publish(&spec).await;
+        spec
+    }
+
+    pub async fn record(&self, input: Value, version: Value, change: impl FnOnce(&mut JobSpec)) -> JobSpec {
+        let mut content = json!({"handler": {"kind": "python", "source": "x"}});
+        content.as_object_mut().unwrap().extend(version.as_object().unwrap().clone());
+        let content: Content = serde_json::from_value(content).unwrap();
+        let (tenant, action) = (TenantId::standard(), ActionName::new("test.script").unwrap());
+        self.real.registry.publish(&tenant, &action, &content, None).await.unwrap();
+        let now = Timestamp::now();
+        let mut spec = JobSpec {
+            id: JobId::generate(),
+            tenant,
+            action,
+            version: Some(1),
+            content_hash: content.hash(),
+            input: input.into(),
+            lane: Lane::standard(),
+            priority: Priority::Normal,
+            created_at: now,
+            run_at: None,
+            deadline: now.plus(Duration::from_secs(60)),
+            timeout_ms: content.timeout_ms,
+            retry: content.retry,
+            labels: Default::default(),
+            traceparent: None,
+            reply: None,
+            key: None,
+        };
+        change(&mut spec);
+        self.real.store.create(NewJob { spec: spec.clone(), idempotency: None }).await.unwrap();
+        spec
+    }
+
+    pub async fn publish(&self, spec: &JobSpec) {
+        self.real.queue.publish(spec).await.unwrap();
+        self.real.store.published(spec.id).await.unwrap();
+    }
+
+    /// What the dispatcher's background does, once.
+    pub async fn sweep(&self) {
+        let store = &self.real.store;
+        let mut ready = store.due(100).await.unwrap();
+        ready.extend(store.reap(100).await.unwrap());
+        store.expire(100).await.unwrap();
+        for spec in ready {
+            self.publish(&spec).await;
+        }
+    }
+
+    pub async fn job(&self, spec: &JobSpec) -> Job {
+        self.real.store.get(&spec.tenant, spec.id).await.unwrap().unwrap()
+    }
+
+    /// The job once it is over, while a dispatcher sweeps beside.
+    pub async fn over(&self, spec: &JobSpec) -> Job {
+        self.until(spec, |job| job.state.is_terminal()).await
+    }
+
+    pub async fn until(&self, spec: &JobSpec, done: impl Fn(&Job) -> bool) -> Job {
+        within(async {
+            loop {
+                self.sweep().await;
+                let job = self.job(spec).await;
+                if done(&job) {
+                    return job;
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        })
+        .await
+    }
+
+    /// Waits until `done` says so.
+    pub async fn poll(&self, what: &str, done: impl AsyncFn() -> bool) {
+        let waiting = async {
+            while !done().await {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        assert!(tokio::time::timeout(PATIENCE, waiting).await.is_ok(), "{what} did not happen");
+    }
+
+    /// The text of each chunk of a job, in order.
+    pub async fn chunks(&self, spec: &JobSpec) -> Vec<String> {
+        let page = self.real.store.events(&spec.tenant, spec.id, 0, 20_000).await.unwrap().unwrap();
+        let events = page.events;
+        assert!(events.iter().zip(1..).all(|(event, seq)| event.seq == seq), "numbers have a gap");
+        let chunks = events.iter().filter(|event| event.kind == protocol::event::EventKind::Chunk);
+        chunks.map(|event| event.data.text().to_owned()).collect()
+    }
+
+    /// The value of a metric, all labels together.
+    pub fn metric(&self, name: &str) -> f64 {
+        let family = self.registry.gather().into_iter().find(|family| family.name() == name);
+        let family = family.unwrap_or_else(|| panic!("no metric {name}"));
+        let value = |metric: &prometheus::proto::Metric| {
+            metric.get_counter().get_value() + metric.get_gauge().get_value() + metric.get_histogram().get_sample_count() as f64
+        };
+        family.get_metric().iter().map(value).sum()
+    }
+}
+
+pub async fn within<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, future).await.expect("nothing happened in time")
+}
+
+/// The one handler of these tests: its input's `do` says how it behaves.
+pub struct Script {
+    runs: Mutex<Vec<(JobId, u32)>>,
+    /// What `wait` waits for.
+    pub go: Semaphore,
+}
+
+impl Default for Script {
+    fn default() -> Self {
+        Self { runs: Mutex::default(), go: Semaphore::new(0) }
+    }
+}
+
+impl Script {
+    /// Every run so far: the job and its attempt.
+    pub fn runs(&self) -> Vec<(JobId, u32)> {
+        self.runs.lock().unwrap().clone()
+    }
+
+    async fn act(&self, call: &Call, events: &EventSink) -> Ending {
+        let input = call.spec.input.value();
+        let number = input["n"].as_u64().unwrap_or(0);
+        let failed = |code, message: &str, retryable| Ending::Failed {
+            error: JobError::new(code, message),
+            retryable,
+            retry_after: None,
+        };
+        match input["do"].as_str().unwrap_or("echo") {
+            "wait" => {
+                events.log(LogStream::Stdout, "waiting").await;
+                self.go.acquire().await.unwrap().forget();
+                Ending::Returned(json!({"attempt": call.attempt}).into())
+            }
+            "chunks" => {
+                for n in 0..number {
+                    events.chunk(json!(n).into()).await;
+                }
+                Ending::Returned(json!(number).into())
+            }
+            "progress" => {
+                for _ in 0..number {
+                    events.progress(0.5, None).await;
+                }
+                std::future::pending().await
+            }
+            "fail" => failed(Code::HandlerRaised, "as told", true),
+            "fail_first" if call.attempt == 1 => failed(Code::HandlerRaised, "as told", true),
+            "crash" => Ending::Crashed(JobError::new(Code::HandlerCrashed, "as told")),
+            "crash_first" if call.attempt == 1 => {
+                Ending::Crashed(JobError::new(Code::HandlerCrashed, "as told"))
+            }
+            _ => Ending::Returned(Json::of(&input["value"]).unwrap()),
+        }
+    }
+}
+
+#[async_trait]
+impl Handler for Script {
+    async fn run(&self, call: Call, events: EventSink, stop: CancellationToken) -> Ending {
+        self.runs.lock().unwrap().push((call.spec.id, call.attempt));
+        if call.spec.input.value()["do"] == "stubborn" {
+            std::future::pending::<()>().await;
+        }
+        tokio::select! {
+            ending = self.act(&call, &events) => ending,
+            () = stop.cancelled() => Ending::Interrupted,
+        }
+    }
+}
