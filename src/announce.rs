@@ -6,19 +6,43 @@ use protocol::secret::Secret;
 use crate::admin_key;
 use crate::render::say;
 use crate::run::Running;
-use crate::settings::{Role, Settings};
+use crate::settings::Settings;
 
-/// Says that the process runs.
+/// Says that the process runs, and what it is.
 pub(crate) fn started(settings: &Settings, running: &Running) {
     // Machines read the log; the words below are for people.
     if settings.log.json {
         tracing::info!(role = settings.role.as_str(), url = running.url(), "started");
-        return;
+    } else {
+        say(&facts(settings, running));
     }
-    say(&text(settings, running));
 }
 
-fn text(settings: &Settings, running: &Running) -> String {
+/// Says what to try next.
+pub(crate) fn next_steps(settings: &Settings, running: &Running) {
+    if settings.role.dispatches() && !settings.log.json {
+        let url = running.url();
+        say(&format!(
+            "Next, in another terminal:
+  {}
+  sortie actions put hello --python hello.py      # a file with def handle_event(data): ...
+  sortie submit hello --input '{{\"name\": \"Ada\"}}' --wait
+Every call of the API: {url}/openapi.json; is it ready: {url}/readyz",
+            environment(settings, running)
+        ));
+    }
+}
+
+/// What the commands of another terminal need to find this server and its key.
+pub(crate) fn environment(settings: &Settings, running: &Running) -> String {
+    let key = match settings.admin_key {
+        Some(_) => "SORTIE_KEY=sk_...".to_owned(),
+        None => format!("SORTIE_DATA={}", settings.data.display()),
+    };
+    format!("export SORTIE_URL={} {key}", running.url())
+}
+
+fn facts(settings: &Settings, running: &Running) -> String {
     let mut lines =
         vec![format!("Sortie {} runs as `{}`", env!("CARGO_PKG_VERSION"), settings.role.as_str())];
     let mut fact = |name: &str, value: String| lines.push(format!("  {name:<11}{value}"));
@@ -33,19 +57,11 @@ fn text(settings: &Settings, running: &Running) -> String {
     if let Some((_, made)) = &running.admin_key {
         fact("admin key", key(settings, *made));
     }
-    if settings.role != Role::Worker {
-        let url = running.url();
-        lines.push("Next:".to_owned());
-        lines.push(format!("  curl {url}/readyz"));
-        lines.push("  sortie actions put hello --python hello.py".to_owned());
-        lines.push("  sortie submit hello --input '{\"name\": \"Ada\"}' --wait".to_owned());
-        lines.push(format!("  the API: {url}/openapi.json"));
-    }
     lines.join("\n")
 }
 
 /// Nothing weaker than this is ever called by a stronger name.
-const ISOLATION: &str = "process level only: run code that you trust; see README.md, \"How safe is it?\"";
+const ISOLATION: &str = "process level only: run only code that you trust (README.md says what that means)";
 
 fn carrier(settings: &Settings) -> String {
     match &settings.servers {

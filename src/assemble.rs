@@ -61,10 +61,10 @@ impl Backends {
 
 async fn embedded(settings: &Settings, store: StoreOptions) -> Result<Backends, Failure> {
     let options = backend_embedded::Options { dir: settings.data.clone(), sync: settings.sync, store };
-    let embedded = backend_embedded::open(options).await.map_err(|error| {
-        let failure = Failure::new(Exit::Configuration, format!("{:#}", anyhow::Error::from(error)));
-        failure.hint("stop the other process, or give this one a folder of its own with --data")
-    })?;
+    // The error says itself how to mend it.
+    let embedded = backend_embedded::open(options)
+        .await
+        .map_err(|error| Failure::new(Exit::Configuration, format!("{:#}", anyhow::Error::from(error))))?;
     Ok(Backends {
         queue: embedded.queue(),
         store: embedded.store(),
@@ -143,7 +143,7 @@ pub(crate) async fn worker(
 
 /// `host-4711-3f9a0c`: readable in a job's attempts, and never given twice.
 fn worker_id() -> anyhow::Result<WorkerId> {
-    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let host: String = host.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').take(64).collect();
     let host = host.trim_start_matches('-');
     let random = protocol::id::JobId::generate().to_string();

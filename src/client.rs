@@ -1,16 +1,19 @@
 //! A client of our own HTTP API, for the commands: requests, refusals as sentences, and streams of events
 //! that survive a lost connection.
 
+mod events;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context;
 use protocol::error::{Code, Fault};
-use protocol::event::Event;
 use protocol::secret::Secret;
 use reqwest::{Method, RequestBuilder, Response, Url};
 use serde::Deserialize;
 use serde_json::Value;
+
+pub(crate) use events::{Events, Patience};
 
 use crate::admin_key;
 use crate::cli::Remote;
@@ -97,14 +100,7 @@ impl Client {
 
     /// A job's events behind number `after`.
     pub(crate) fn events(&self, job: &str, after: u64) -> Events {
-        Events {
-            client: self.clone(),
-            job: job.to_owned(),
-            last: after,
-            open: None,
-            ended: false,
-            failures: 0,
-        }
+        Events::new(self.clone(), job, after)
     }
 
     /// Names go into the path as one segment each, whatever is in them.
@@ -217,87 +213,8 @@ impl Refusal {
             (Code::KeyMissing, Some(no_key)) => format!("{no_key}; {explain}"),
             _ => explain,
         };
-        Failure::new(Exit::Refused, message).hint(hint)
-    }
-}
-
-/// A stream of events. When the connection is lost it comes back and asks for what it has not seen.
-pub(crate) struct Events {
-    client: Client,
-    job: String,
-    /// Number of the last event that was handed out.
-    last: u64,
-    open: Option<(Response, Vec<u8>)>,
-    ended: bool,
-    failures: u32,
-}
-
-/// Connections in a row without a single event, after which we give up: about half a minute.
-const PATIENCE: u32 = 10;
-/// Longer than any event can be.
-const LINE_BYTES: usize = 8 * protocol::limits::RESULT_BYTES;
-
-impl Events {
-    /// The next event; `None` after the last one.
-    pub(crate) async fn next(&mut self) -> Result<Option<Event>, Failure> {
-        while !self.ended {
-            match self.read().await {
-                Ok(event) if event.seq <= self.last => {}
-                Ok(event) => {
-                    (self.last, self.failures) = (event.seq, 0);
-                    self.ended = event.kind == protocol::event::EventKind::Result;
-                    return Ok(Some(event));
-                }
-                Err(failure) if failure.exit != Exit::Unreachable || self.failures >= PATIENCE => {
-                    return Err(failure);
-                }
-                Err(_) => {
-                    self.open = None;
-                    let pause = Duration::from_millis(100) * 2_u32.pow(self.failures.min(6));
-                    self.failures += 1;
-                    tokio::time::sleep(pause).await;
-                }
-            }
-        }
-        Ok(None)
-    }
-
-    /// The next line of the connection, which is opened if there is none.
-    async fn read(&mut self) -> Result<Event, Failure> {
-        let (response, buffer) = match &mut self.open {
-            Some(open) => open,
-            None => {
-                let path = ["v1", "jobs", &self.job, "events"];
-                let request = self
-                    .client
-                    .request(Method::GET, &path, &[])?
-                    .header("accept", "application/x-ndjson")
-                    .header("last-event-id", self.last.to_string());
-                let response = self.client.accepted(request).await?;
-                self.open.insert((response, Vec::new()))
-            }
-        };
-        loop {
-            if let Some(end) = buffer.iter().position(|byte| *byte == b'\n') {
-                let line: Vec<u8> = buffer.drain(..=end).collect();
-                if line.trim_ascii().is_empty() {
-                    continue;
-                }
-                return serde_json::from_slice(&line).map_err(|_| self.client.stranger(200));
-            }
-            if buffer.len() > LINE_BYTES {
-                return Err(self.client.stranger(200));
-            }
-            match response.chunk().await.map_err(|error| self.client.unreachable(&error))? {
-                Some(bytes) => buffer.extend_from_slice(&bytes),
-                None => {
-                    return Err(Failure::new(
-                        Exit::Unreachable,
-                        "the server closed the stream before its end",
-                    ));
-                }
-            }
-        }
+        let exit = if self.code.retryable() { Exit::Unreachable } else { Exit::Refused };
+        Failure::new(exit, message).hint(hint)
     }
 }
 

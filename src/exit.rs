@@ -14,7 +14,7 @@ pub(crate) enum Exit {
     Usage = 2,
     /// A setting is wrong, or this host lacks something.
     Configuration = 3,
-    /// No server answers at the URL.
+    /// No server answers at the URL, or it can't do its work now.
     Unreachable = 4,
     /// The server refused the request.
     Refused = 5,
@@ -35,7 +35,7 @@ impl Exit {
   1  something unexpected
   2  the command line is wrong
   3  a setting is wrong, or this host lacks something
-  4  no server answers at the URL
+  4  no server answers at the URL, or it can't do its work now
   5  the server refused the request
   6  the job failed
   7  the job expired or was cancelled

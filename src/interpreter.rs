@@ -43,8 +43,22 @@ impl Search {
     pub(crate) fn complaint(&self) -> String {
         match self.refused.as_slice() {
             [] => "there is no Python in DATA/python and none on the PATH".to_owned(),
-            refused => refused.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n  "),
+            refused => refused.iter().map(why).collect::<Vec<_>>().join("\n  "),
         }
+    }
+}
+
+/// Why this one won't do, in few words: how to mend it is said once, for all of them.
+fn why(refused: &ProbeError) -> String {
+    match refused {
+        ProbeError::Start { interpreter, source } => {
+            format!("{} can't be run: {source}", interpreter.display())
+        }
+        ProbeError::NotPython { interpreter, detail } => {
+            format!("{} is no working Python ({})", interpreter.display(), detail.trim())
+        }
+        ProbeError::Silent { interpreter } => format!("{} gave no answer", interpreter.display()),
+        ProbeError::TooOld { interpreter, found } => format!("{} is Python {found}", interpreter.display()),
     }
 }
 

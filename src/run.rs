@@ -1,7 +1,7 @@
 //! The life of a server process: what starts, in which order, and what stops first and why.
 
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use axum::Router;
@@ -25,12 +25,16 @@ pub(crate) async fn run(settings: Settings) -> Result<Exit, Failure> {
         _ = signals.next() => return Ok(Exit::Ok),
     };
     announce::started(&settings, &running);
+    announce::next_steps(&settings, &running);
     until_signal(running, &mut signals).await
 }
 
 /// Waits for a signal, then ends orderly; a second signal ends at once.
 pub(crate) async fn until_signal(running: Running, signals: &mut Signals) -> Result<Exit, Failure> {
-    let name = signals.next().await;
+    let name = tokio::select! {
+        name = signals.next() => name,
+        () = tell_trouble(&running.watched) => signals.next().await,
+    };
     tracing::info!(signal = name, "stopping; a second signal stops at once");
     tokio::select! {
         () = running.stop() => {
@@ -40,6 +44,24 @@ pub(crate) async fn until_signal(running: Running, signals: &mut Signals) -> Res
         name = signals.next() => Err(Failure::new(Exit::Unexpected, format!("stopped at once by a second {name}"))),
     }
 }
+
+/// Says so if the process can't do its work once the servers have had time to answer. That is no reason to
+/// end: it goes on by itself when they are there.
+async fn tell_trouble(watched: &Watched) {
+    let begun = Instant::now();
+    while let Some(trouble) = watched.readiness().await.trouble() {
+        if begun.elapsed() > SETTLED {
+            tracing::warn!(
+                "not ready yet, and goes on by itself: {trouble}; see `sortie doctor` and /readyz"
+            );
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// How long the first connections may take.
+const SETTLED: Duration = Duration::from_secs(3);
 
 /// How long open connections may take to get their last answer after the work is done.
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
@@ -151,18 +173,19 @@ impl Running {
         // 1. No new connections; readiness says so to those who still ask.
         self.watched.draining.cancel();
         self.http.stop.cancel();
-        // 2. The worker finishes what it holds, up to its drain time, and gives back the rest.
+        // 2. The worker finishes what it holds, up to its drain time, and gives back the rest. Whoever waits
+        //    for one of these results still gets it.
         if let Some(worker) = self.worker {
             worker.stop().await;
         }
-        // 3. Whoever waits for a result has it by now. Streams of jobs that go on elsewhere are cut; their
-        //    readers come back with Last-Event-ID.
-        if tokio::time::timeout(LAST_ANSWERS, self.http.task).await.is_err() {
-            tracing::debug!("open connections were cut");
-        }
-        // 4. Sweepers and inbox, after the last request and the last attempt that they serve.
+        // 3. The dispatcher answers everyone who waits for something else with what there is and cuts the
+        //    streams (their readers come back with Last-Event-ID); then the inbox and the sweepers end.
         if let Some(background) = self.background {
             background.stop().await;
+        }
+        // 4. These last answers go out.
+        if tokio::time::timeout(LAST_ANSWERS, self.http.task).await.is_err() {
+            tracing::debug!("open connections were cut");
         }
         // 5. What carries the jobs, after everyone who uses it.
         drop(self.watched);

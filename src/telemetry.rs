@@ -21,7 +21,7 @@ use crate::settings::{Log, Role};
 
 /// Logs to stderr from now on. Called once; later calls change nothing.
 pub(crate) fn start_logging(log: &Log) {
-    let filter = EnvFilter::try_new(&log.filter).unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_new(directives(&log.filter)).unwrap_or_else(|_| EnvFilter::new("info"));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     // The second start of logging in one process (in tests) keeps the first.
     let _ = if log.json {
@@ -29,6 +29,12 @@ pub(crate) fn start_logging(log: &Log) {
     } else {
         builder.with_ansi(std::io::stderr().is_terminal()).try_init()
     };
+}
+
+/// The AMQP library calls an orderly goodbye an error. What really goes wrong with a connection, our backend
+/// says; who asks for the library by name gets it.
+fn directives(filter: &str) -> String {
+    if filter.contains("lapin") { filter.to_owned() } else { format!("{filter},lapin=off") }
 }
 
 /// What must work for this process to do its work.

@@ -36,7 +36,8 @@ fn root() -> &'static Path {
 }
 
 fn read(path: impl AsRef<Path>) -> String {
-    std::fs::read_to_string(root().join(&path)).unwrap_or_else(|error| panic!("{}: {error}", path.as_ref().display()))
+    std::fs::read_to_string(root().join(&path))
+        .unwrap_or_else(|error| panic!("{}: {error}", path.as_ref().display()))
 }
 
 /// Every file with one of these endings, without what is built or hidden.
@@ -88,7 +89,10 @@ fn libraries_are_named_by_their_wrappers_only() {
     for (name, folder, _) in DIRECTIONS.iter().chain([&root_package]) {
         let found = dependencies(&read(format!("{folder}/Cargo.toml")), "dependencies");
         for (library, wrappers) in WRAPPERS {
-            assert!(!found.contains(*library) || wrappers.contains(name), "{name} must not depend on {library}");
+            assert!(
+                !found.contains(*library) || wrappers.contains(name),
+                "{name} must not depend on {library}"
+            );
         }
     }
 }
@@ -97,13 +101,25 @@ fn libraries_are_named_by_their_wrappers_only() {
 fn every_source_file_says_what_it_is_for_and_is_not_too_long() {
     for path in files(&[".rs"]) {
         let text = read(&path);
-        assert!(text.starts_with("//!"), "{} must open with `//!` and what it is responsible for", path.display());
+        assert!(
+            text.starts_with("//!"),
+            "{} must open with `//!` and what it is responsible for",
+            path.display()
+        );
         let lines = text.lines().count();
-        assert!(lines <= LINES, "{} has {lines} lines; split it by the questions that it answers", path.display());
+        assert!(
+            lines <= LINES,
+            "{} has {lines} lines; split it by the questions that it answers",
+            path.display()
+        );
     }
     for path in files(&[".py"]) {
         let text = read(&path);
-        assert!(text.starts_with("\"\"\"") || text.is_empty(), "{} must open with a docstring", path.display());
+        assert!(
+            text.starts_with("\"\"\"") || text.is_empty(),
+            "{} must open with a docstring",
+            path.display()
+        );
     }
 }
 
@@ -113,7 +129,9 @@ fn unsafe_code_stands_in_the_sandbox_only() {
     for path in files(&[".rs"]) {
         let relative = path.strip_prefix(root()).unwrap();
         if !relative.starts_with("worker/sandbox") {
-            let line = read(&path).lines().position(|line| line.trim_start().starts_with(&word) || line.contains(&format!("= {word}")));
+            let line = read(&path)
+                .lines()
+                .position(|line| line.trim_start().starts_with(&word) || line.contains(&format!("= {word}")));
             assert!(line.is_none(), "{}:{} has unsafe code", relative.display(), line.unwrap_or(0) + 1);
         }
     }
@@ -148,10 +166,14 @@ fn a_dependency_comes_twice_only_for_a_reason() {
     };
     for (name, found) in &versions {
         let unexplained: Vec<_> = found.iter().filter(|version| !is_skipped(name, version)).collect();
-        assert!(unexplained.len() <= 1, "{name} comes as {unexplained:?}; give a reason in deny.toml or remove one");
+        assert!(
+            unexplained.len() <= 1,
+            "{name} comes as {unexplained:?}; give a reason in deny.toml or remove one"
+        );
     }
     for (name, version) in &skipped {
-        let still = versions.get(name).is_some_and(|found| found.iter().any(|f| f.starts_with(version.as_str())));
+        let still =
+            versions.get(name).is_some_and(|found| found.iter().any(|f| f.starts_with(version.as_str())));
         assert!(still, "deny.toml explains {name}@{version}, which doesn't come twice any more");
     }
 }

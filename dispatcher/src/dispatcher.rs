@@ -255,6 +255,11 @@ impl Dispatcher {
         Self { inner: Arc::new(inner) }
     }
 
+    /// Whether jobs are accepted now: false while the queue is known to be away or this process stops.
+    pub fn accepts_jobs(&self) -> bool {
+        self.still_open().is_ok() && !self.queue_health().is_away()
+    }
+
     /// Takes no more jobs (`draining`), answers every waiting request with what there is, and ends every
     /// stream of events. [`crate::background::run`] begins its stop with this.
     pub fn drain(&self) {

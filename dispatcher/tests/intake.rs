@@ -212,3 +212,21 @@ async fn a_stopping_dispatcher_takes_no_job_but_still_answers() {
     answer.is_problem(503, "draining", "-");
     assert_eq!(world.get(&format!("/v1/jobs/{id}")).await.status, 200);
 }
+
+#[tokio::test]
+async fn a_schema_that_takes_for_ever_holds_up_nobody() {
+    let world = World::start().await;
+    world.publish("count").await;
+    // Each definition asks for the one before it twice: a million checks of one value.
+    let mut defs = serde_json::Map::from_iter([("d0".to_owned(), json!({"type": "integer"}))]);
+    for n in 1..=20 {
+        let one = json!({"$ref": format!("#/$defs/d{}", n - 1)});
+        defs.insert(format!("d{n}"), json!({"allOf": [one, one]}));
+    }
+    let evil = content(json!({"input_schema": {"$defs": defs, "$ref": "#/$defs/d20"}}));
+    assert_eq!(world.put("/v1/actions/evil", &evil).await.status, 201);
+    let body = json!({"action": "evil", "input": "x"});
+    let (slow, id) = tokio::join!(world.post("/v1/jobs", &body), world.submit("count", json!({})));
+    slow.is_problem(422, "schema_too_complex", "-");
+    assert_eq!(world.job(id).await.state, JobState::Queued);
+}

@@ -4,6 +4,8 @@
 //! outside its own document is refused here already, with its place. Patterns run on an engine without
 //! backtracking, in linear time.
 
+use std::collections::HashMap;
+
 use jsonschema::{Draft, PatternOptions, Validator};
 use serde_json::{Map, Value, json};
 
@@ -12,6 +14,8 @@ use crate::json::MAX_DEPTH;
 
 /// Bytes of a schema's JSON.
 const MAX_BYTES: usize = 128 * 1024;
+/// Parts of a schema when every reference is replaced by what it refers to: what one check may visit.
+const MAX_UNFOLDED: u64 = 20_000;
 /// Faults that one answer lists.
 const MAX_FAULTS: usize = 20;
 /// Bytes of a compiled pattern.
@@ -29,6 +33,11 @@ impl Schema {
     pub fn compile(schema: &Value, field: &str) -> Result<Self, Problem> {
         bounded(schema, field)?;
         local(schema, field)?;
+        if unfolded(schema, schema, &mut HashMap::new()) > MAX_UNFOLDED {
+            let message =
+                "its references unfold to more than a check may cost: refer to each part fewer times";
+            return Err(Problem::at(Code::SchemaTooComplex, field, message));
+        }
         let patterns = PatternOptions::regex().size_limit(PATTERN_BYTES).dfa_size_limit(PATTERN_BYTES);
         let validator = jsonschema::options()
             .with_draft(Draft::Draft202012)
@@ -105,7 +114,7 @@ fn local(schema: &Value, pointer: &str) -> Result<(), Problem> {
         Value::Object(map) => map.iter().try_for_each(|(key, value)| {
             let place = format!("{pointer}/{}", key.replace('~', "~0").replace('/', "~1"));
             match (key.as_str(), value) {
-                ("$ref" | "$dynamicRef", Value::String(target)) if !target.starts_with('#') => {
+                ("$ref" | "$dynamicRef", Value::String(target)) if target != "#" && !target.starts_with("#/") => {
                     let message = format!("refers to {target:?}; only references inside the schema (\"#/$defs/...\") are allowed");
                     Err(Problem::at(Code::SchemaReference, place, message))
                 }
@@ -126,6 +135,41 @@ fn local(schema: &Value, pointer: &str) -> Result<(), Problem> {
         }
         _ => Ok(()),
     }
+}
+
+/// How many parts `part` has when its references are unfolded. A few definitions that refer to each other twice
+/// would double with each link, and a check visits them all. A reference into itself is counted once: how
+/// often that is followed depends on the value.
+fn unfolded<'a>(part: &'a Value, root: &'a Value, known: &mut HashMap<&'a str, u64>) -> u64 {
+    let mut count: u64 = 1;
+    match part {
+        Value::Object(map) => {
+            for (key, value) in map {
+                count = count.saturating_add(match value {
+                    Value::String(target) if matches!(key.as_str(), "$ref" | "$dynamicRef") => {
+                        match (known.get(target.as_str()), root.pointer(target.trim_start_matches('#'))) {
+                            (Some(counted), _) => *counted,
+                            (None, Some(definition)) => {
+                                known.insert(target, 1);
+                                let counted = unfolded(definition, root, known);
+                                known.insert(target, counted);
+                                counted
+                            }
+                            (None, None) => 1,
+                        }
+                    }
+                    _ => unfolded(value, root, known),
+                });
+            }
+        }
+        Value::Array(items) => {
+            for item in items {
+                count = count.saturating_add(unfolded(item, root, known));
+            }
+        }
+        _ => {}
+    }
+    count
 }
 
 fn is_2020_12(dialect: &str) -> bool {
@@ -199,6 +243,22 @@ mod tests {
     fn an_evil_pattern_takes_linear_time() {
         let schema = compile(json!({"pattern": "^(a+)+$"})).unwrap();
         assert_eq!(schema.faults(&json!(format!("{}b", "a".repeat(50_000)))).len(), 1);
+    }
+
+    #[test]
+    fn references_that_double_with_every_link_are_refused() {
+        let link =
+            |n: usize| json!({"allOf": [{"$ref": format!("#/$defs/{n}")}, {"$ref": format!("#/$defs/{n}")}]});
+        let chain = |length: usize| {
+            let mut defs = Map::new();
+            for n in 0..length {
+                defs.insert(n.to_string(), link(n + 1));
+            }
+            defs.insert(length.to_string(), json!({"type": "string"}));
+            json!({"$defs": defs, "$ref": "#/$defs/0"})
+        };
+        assert!(compile(chain(5)).is_ok());
+        assert_eq!(compile(chain(22)).err(), Some(Code::SchemaTooComplex));
     }
 
     #[test]

@@ -92,8 +92,8 @@ pub(crate) enum JobsCommand {
         #[arg(long, value_name = "NAME")]
         action: Option<String>,
         /// Only jobs with this label.
-        #[arg(long, value_name = "NAME=VALUE")]
-        label: Option<String>,
+        #[arg(long, value_name = "NAME=VALUE", value_parser = label)]
+        label: Option<(String, String)>,
         /// At most so many.
         #[arg(long, value_name = "N", default_value_t = 50)]
         limit: u32,

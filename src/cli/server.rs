@@ -7,7 +7,6 @@ use clap::Args;
 
 /// Settings of `serve`, `dispatcher`, `worker`, `doctor` and `demo`.
 #[derive(Debug, Args)]
-#[expect(dead_code, reason = "settings/source.rs reads them by name, together with where they come from")]
 pub(crate) struct Server {
     /// Read settings from this TOML file too.
     #[arg(long, env = "SORTIE_CONFIG", value_name = "FILE", help_heading = "Settings")]

@@ -86,7 +86,7 @@ async fn run_draft(test: Test) -> Result<Exit, Failure> {
         body["draft"] = draft;
     }
     let path = ["v1", "actions", &test.name, "test"];
-    let job = client.send(Method::POST, &path, &[("prefer", "wait=60")], &body).await?.body;
+    let job = client.send(Method::POST, &path, &[], &body).await?.body;
     submit::end(&client, job, true, false, test.remote.json).await
 }
 

@@ -61,19 +61,15 @@ fn next(settings: &Settings, running: &Running) -> String {
     // However we were called is how the next command can be called.
     let program = std::env::args().next().unwrap_or_else(|| "sortie".into());
     let program = if Path::new(&program).is_absolute() { "sortie".to_owned() } else { program };
-    let key = match settings.admin_key {
-        Some(_) => "SORTIE_KEY=...".to_owned(),
-        None => format!("SORTIE_DATA={}", settings.data.display()),
-    };
     format!(
         "The server stays up: Ctrl-C stops it. Next, in another terminal:
 
-  export SORTIE_URL={} {key}
+  {}
   {program} submit demo.count --input '{{\"to\": 5}}' --follow
   {program} submit demo.count --input '{{\"to\": \"many\"}}'        # refused: the input does not fit the schema
   {program} jobs list
   {program} actions get demo.weather
   {program} explain input_invalid",
-        running.url()
+        announce::environment(settings, running)
     )
 }

@@ -15,6 +15,7 @@ pub(crate) async fn run(command: JobsCommand) -> Result<Exit, Failure> {
     match command {
         JobsCommand::List { state, action, label, limit, cursor, remote } => {
             let mut query = vec![("limit", limit.to_string())];
+            let label = label.map(|(name, value)| format!("{name}:{value}"));
             for (name, value) in [("state", state), ("action", action), ("label", label), ("cursor", cursor)]
             {
                 query.extend(value.map(|value| (name, value)));

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{field, jobs, millis, parse, text_or_file};
 use crate::cli::Submit;
-use crate::client::Client;
+use crate::client::{Client, Patience};
 use crate::exit::{Exit, Failure};
 use crate::render;
 
@@ -19,11 +19,7 @@ const ONE_WAIT: Duration = Duration::from_secs(60);
 pub(crate) async fn run(arguments: Submit) -> Result<Exit, Failure> {
     let client = Client::of(&arguments.remote)?;
     let body = body(&arguments)?;
-    let wait = format!("wait={}", ONE_WAIT.as_secs());
     let mut headers = Vec::new();
-    if arguments.wait {
-        headers.push(("prefer", wait.as_str()));
-    }
     if let Some(key) = &arguments.idempotency_key {
         headers.push(("idempotency-key", key.as_str()));
     }
@@ -40,15 +36,15 @@ pub(super) async fn end(
     as_json: bool,
 ) -> Result<Exit, Failure> {
     let id = field(&job, "id").to_owned();
+    // Submit and attach are separate: if the connection is lost from here on, the job is not, and has a name.
+    if wait || follow {
+        render::say(&format!("job {id}"));
+    }
     if follow {
         return follow_events(client, &id, as_json).await;
     }
     if wait {
-        let job = match jobs::ended(&job) {
-            true => job,
-            false => wait_for(client, &id, None).await?,
-        };
-        return jobs::print_end(&job, as_json);
+        return jobs::print_end(&wait_for(client, &id, None).await?, as_json);
     }
     if as_json {
         render::json(&job)?;
@@ -62,17 +58,27 @@ pub(super) async fn end(
 /// Waits until the job is over, or `timeout` has passed; the job as it is then.
 pub(super) async fn wait_for(client: &Client, id: &str, timeout: Option<Duration>) -> Result<Value, Failure> {
     let begun = std::time::Instant::now();
+    let (mut patience, mut first) = (Patience::default(), true);
     loop {
         let left = timeout.map_or(ONE_WAIT, |timeout| timeout.saturating_sub(begun.elapsed()).min(ONE_WAIT));
-        // Whole seconds only; the last fraction is waited for here.
-        let query = [("wait", left.as_secs().to_string())];
-        let job = client.get(&["v1", "jobs", id], &query).await?.body;
+        // The first look is a short one: it tells whether there is anything to wait for. The API knows whole
+        // seconds only; the last fraction is waited for here.
+        let wait = if first { 0 } else { left.as_secs() };
+        let job = match client.get(&["v1", "jobs", id], &[("wait", wait.to_string())]).await {
+            Ok(answer) => answer.body,
+            Err(failure) => {
+                patience.bear(failure).await?;
+                continue;
+            }
+        };
+        patience = Patience::FULL;
         if jobs::ended(&job) || timeout.is_some_and(|timeout| begun.elapsed() >= timeout) {
             return Ok(job);
         }
-        if left < Duration::from_secs(1) {
+        if wait == 0 && !first {
             tokio::time::sleep(left.min(Duration::from_millis(100))).await;
         }
+        first = false;
     }
 }
 

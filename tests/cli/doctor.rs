@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::support::{Dir, Servers, free_port, needed};
+use super::support::{Dir, Servers, Sortie, free_port, needed};
 use super::{Outcome, command, run};
 
 /// Runs doctor with these arguments on top of a free port; `python` is where it may look for one.
@@ -76,6 +76,19 @@ fn with_everything_it_finds_no_problem() {
     assert!(about(&report, "rabbitmq")[0]["finding"].as_str().unwrap().starts_with("version "), "{report:#}");
     // It only looked.
     assert!(!dir.path().join(".local").exists());
+}
+
+#[tokio::test]
+async fn a_running_sortie_is_no_problem_but_a_stranger_on_its_folder_is() {
+    let dir = Dir::new();
+    let server = Sortie::embedded(&dir, &[]).await;
+    let address = server.url.trim_start_matches("http://");
+    let (data, python) = (dir.path().join("data"), needed("SORTIE_TEST_PYTHON"));
+    let arguments = ["doctor", "--data", data.to_str().unwrap(), "--python", &python, "--json", "--listen"];
+    let beside = run(command(dir.path(), &[&arguments[..], &[address]].concat())).expect(0).json();
+    assert_eq!(about(&beside, "store")[0]["level"], "ok", "{beside:#}");
+    let elsewhere = run(command(dir.path(), &[&arguments[..], &["127.0.0.1:0"]].concat())).expect(8).json();
+    assert_eq!(about(&elsewhere, "store")[0]["level"], "problem", "{elsewhere:#}");
 }
 
 #[test]

@@ -37,7 +37,7 @@ async fn from_the_first_action_to_keys_for_others() {
     // Run it: the result on stdout, words on stderr.
     let waited = ask(&["submit", "greet", "--input", r#"{"name": "Ada"}"#, "--wait"]).expect(0);
     assert_eq!(waited.json(), json!({"greeting": "Hello, Ada!"}));
-    assert_eq!(waited.err.trim(), "succeeded");
+    assert_eq!(waited.err.lines().last(), Some("succeeded"));
     let arguments =
         ["submit", "greet", "--input", r#"{"name": "Bo"}"#, "--version", "1", "--label", "team=travel"];
     let id = ask(&[&arguments[..], &["--idempotency-key", "k1"]].concat()).expect(0).line().to_owned();

@@ -4,6 +4,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod description;
 mod doctor;
 mod exit_codes;
 mod help;
@@ -17,34 +18,34 @@ use support::{ADMIN_KEY, Dir, Sortie};
 
 /// What a command printed, and its exit code.
 #[derive(Debug)]
-pub struct Outcome {
-    pub code: i32,
-    pub out: String,
-    pub err: String,
+pub(crate) struct Outcome {
+    pub(crate) code: i32,
+    pub(crate) out: String,
+    pub(crate) err: String,
 }
 
 impl Outcome {
     /// Fails the test unless the command ended with this code.
     #[track_caller]
-    pub fn expect(self, code: i32) -> Self {
+    pub(crate) fn expect(self, code: i32) -> Self {
         assert_eq!(self.code, code, "{self:#?}");
         self
     }
 
     /// What it printed as JSON.
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {self:#?}"))
     }
 
     /// What it printed, without the end of the line.
-    pub fn line(&self) -> &str {
+    pub(crate) fn line(&self) -> &str {
         self.out.trim_end()
     }
 }
 
 /// The binary under test, in an environment that says nothing about Sortie and has its home in `dir`.
 #[expect(clippy::disallowed_methods, reason = "the test starts the program under test")]
-pub fn command(dir: &Path, arguments: &[&str]) -> Command {
+pub(crate) fn command(dir: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sortie"));
     command
         .args(arguments)
@@ -57,7 +58,7 @@ pub fn command(dir: &Path, arguments: &[&str]) -> Command {
 }
 
 /// Runs a command to its end.
-pub fn run(mut command: Command) -> Outcome {
+pub(crate) fn run(mut command: Command) -> Outcome {
     let output = command.output().unwrap();
     Outcome {
         code: output.status.code().unwrap_or(-1),
@@ -67,19 +68,19 @@ pub fn run(mut command: Command) -> Outcome {
 }
 
 /// Runs a command that needs no server.
-pub fn sortie(arguments: &[&str]) -> Outcome {
+pub(crate) fn sortie(arguments: &[&str]) -> Outcome {
     let dir = Dir::new();
     run(command(dir.path(), arguments))
 }
 
 /// Runs a command against a running server.
-pub fn ask(server: &Sortie, dir: &Dir, arguments: &[&str]) -> Outcome {
+pub(crate) fn ask(server: &Sortie, dir: &Dir, arguments: &[&str]) -> Outcome {
     let mut command = command(dir.path(), arguments);
     command.env("SORTIE_URL", &server.url).env("SORTIE_KEY", ADMIN_KEY);
     run(command)
 }
 
 /// Writes a file into the test's folder.
-pub fn write(dir: &Dir, name: &str, text: &str) {
+pub(crate) fn write(dir: &Dir, name: &str, text: &str) {
     std::fs::write(dir.path().join(name), text).unwrap();
 }

@@ -4,8 +4,8 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::support::{ADMIN_KEY, needed};
 use crate::Installation;
+use crate::support::{ADMIN_KEY, needed};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pika_script_gets_acceptance_and_result_and_twice_the_same_message_is_one_job() {
@@ -38,10 +38,15 @@ async fn a_pika_script_gets_acceptance_and_result_and_twice_the_same_message_is_
 async fn pika(url: &str, exchange: &str, action: &str) -> Vec<Value> {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/e2e/submit.py");
     let args = [script, url, exchange, ADMIN_KEY, action].map(str::to_owned);
-    let output = tokio::task::spawn_blocking(move || Command::new(needed("SORTIE_TEST_PYTHON")).args(args).output())
-        .await
-        .unwrap()
-        .unwrap();
+    let output =
+        tokio::task::spawn_blocking(move || Command::new(needed("SORTIE_TEST_PYTHON")).args(args).output())
+            .await
+            .unwrap()
+            .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    String::from_utf8(output.stdout)
+        .unwrap()
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
 }

@@ -20,9 +20,12 @@ async fn kill_9_during_1000_submits_loses_nothing_that_was_answered() {
             let (client, answered) = (sortie.client.clone(), answered.clone());
             tokio::spawn(async move {
                 for number in (part..1_000).step_by(8) {
-                    let body = json!({"action": "echo", "input": {"number": number}}).to_string().into_bytes();
+                    let body =
+                        json!({"action": "echo", "input": {"number": number}}).to_string().into_bytes();
                     // After the kill nobody answers any more.
-                    let Ok(answer) = client.try_send("POST", "/v1/jobs", &[], Some(body)).await else { return };
+                    let Ok(answer) = client.try_send("POST", "/v1/jobs", &[], Some(body)).await else {
+                        return;
+                    };
                     assert_eq!(answer.status, 202, "{answer:?}");
                     let _ = answered.send((answer.id(), number));
                 }

@@ -51,7 +51,8 @@ fn ran(job: &Value) -> Duration {
 async fn a_handler_that_does_not_end_is_dead_within_200_ms_of_its_timeout(sortie: &Installation) {
     sortie.client.publish("stubborn", STUBBORN, json!({"timeout_ms": 700})).await;
     for how in ["sleep", "spin", "ignore"] {
-        let submitted = sortie.client.post("/v1/jobs", json!({"action": "stubborn", "input": {"how": how}})).await;
+        let submitted =
+            sortie.client.post("/v1/jobs", json!({"action": "stubborn", "input": {"how": how}})).await;
         let events = sortie.client.events(&submitted.id()).await;
         let pid = events.iter().find(|event| event.kind == EventKind::Chunk).unwrap().data.value();
         assert!(!Path::new(&format!("/proc/{pid}")).exists(), "{how}: process {pid} still runs");
@@ -79,7 +80,8 @@ async fn the_deadline_ends_an_attempt_before_its_timeout(sortie: &Installation) 
 
 async fn a_cancelled_handler_is_dead_at_once(sortie: &Installation) {
     sortie.client.publish("stubborn", STUBBORN, json!({"timeout_ms": 30_000})).await;
-    let id = sortie.client.post("/v1/jobs", json!({"action": "stubborn", "input": {"how": "ignore"}})).await.id();
+    let id =
+        sortie.client.post("/v1/jobs", json!({"action": "stubborn", "input": {"how": "ignore"}})).await.id();
     let mut stream = sortie.client.stream(&id, 0).await;
     while stream.next().await.unwrap().kind != EventKind::Chunk {}
     let asked = Instant::now();

@@ -22,7 +22,7 @@ async fn services() -> String {
             "/v1/current.json",
             get(|Query(query): Query<Value>| async move {
                 assert_eq!(query["key"], "demo-key");
-                axum::Json(json!({"location": {"name": query["q"]}, "current": {"temp_c": -3.5, "condition": {"text": "Snow"}}}))
+                Json(json!({"location": {"name": query["q"]}, "current": {"temp_c": -3.5, "condition": {"text": "Snow"}}}))
             }),
         )
         .route(
@@ -31,7 +31,7 @@ async fn services() -> String {
                 // agent@example.com:not-a-secret
                 assert_eq!(headers["authorization"], "Basic YWdlbnRAZXhhbXBsZS5jb206bm90LWEtc2VjcmV0");
                 assert_eq!(body["fields"]["project"]["key"], "SUP");
-                (axum::http::StatusCode::CREATED, axum::Json(json!({"id": "1", "key": "SUP-7", "summary": body["fields"]["summary"]})))
+                (axum::http::StatusCode::CREATED, Json(json!({"id": "1", "key": "SUP-7", "summary": body["fields"]["summary"]})))
             }),
         );
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -42,18 +42,25 @@ async fn services() -> String {
 
 async fn the_weather_and_ticket_handlers_run_unchanged(sortie: &Installation) {
     let services = services().await;
-    let weather = include_str!("../fixtures/handlers/weather.py").replace("https://api.weather.example", &services);
+    let weather =
+        include_str!("../fixtures/handlers/weather.py").replace("https://api.weather.example", &services);
     let ticket = include_str!("../fixtures/handlers/ticket.py").replace("https://tickets.example", &services);
-    let short_form = |name: &str| {
-        json!({"input_schema": {"parameters": {name: {"type": "string", "description": "d"}}, "required": [name]}})
-    };
+    let short_form = |name: &str| json!({"input_schema": {"parameters": {name: {"type": "string", "description": "d"}}, "required": [name]}});
     sortie.client.publish("weather", &weather, short_form("city")).await;
     sortie.client.publish("ticket", &ticket, short_form("summary")).await;
 
     let job = sortie.client.run("weather", json!({"city": "Tromsø"})).await;
-    assert_eq!(job["result"], json!({"weather": {"city": "Tromsø", "temperature_c": -3.5, "sky": "Snow"}}), "{job}");
+    assert_eq!(
+        job["result"],
+        json!({"weather": {"city": "Tromsø", "temperature_c": -3.5, "sky": "Snow"}}),
+        "{job}"
+    );
     let job = sortie.client.run("ticket", json!({"summary": "It is cold", "details": "Very."})).await;
-    assert_eq!(job["result"], json!({"ticket": "SUP-7", "link": format!("{services}/browse/SUP-7")}), "{job}");
+    assert_eq!(
+        job["result"],
+        json!({"ticket": "SUP-7", "link": format!("{services}/browse/SUP-7")}),
+        "{job}"
+    );
     let refused = sortie.client.post("/v1/jobs", json!({"action": "weather", "input": {}})).await;
     assert_eq!((refused.status, refused.code()), (422, "input_invalid"));
 }
@@ -86,8 +93,16 @@ const MISBEHAVIOUR: &[(&str, &str, &str)] = &[
     ("def handle_event(data):\n    return float('nan')", "failed", "output_not_json"),
     ("import sys\ndef handle_event(data):\n    sys.exit(3)", "failed", "handler_exited"),
     ("import os\ndef handle_event(data):\n    os._exit(3)", "failed", "handler_exited"),
-    ("import os, signal\ndef handle_event(data):\n    os.kill(os.getpid(), signal.SIGKILL)", "failed", "handler_crashed"),
-    ("import os, signal\ndef handle_event(data):\n    os.kill(os.getpid(), signal.SIGSEGV)", "failed", "handler_crashed"),
+    (
+        "import os, signal\ndef handle_event(data):\n    os.kill(os.getpid(), signal.SIGKILL)",
+        "failed",
+        "handler_crashed",
+    ),
+    (
+        "import os, signal\ndef handle_event(data):\n    os.kill(os.getpid(), signal.SIGSEGV)",
+        "failed",
+        "handler_crashed",
+    ),
     ("def handle_event(data):\n    return 'x' * (2 << 20)", "failed", "output_too_large"),
     ("def handle_event(data):\n    while True:\n        yield 1", "failed", "events_too_many"),
     ("def handle_event(data):\n    return handle_event(data)", "failed", "handler_raised"),
@@ -96,12 +111,23 @@ const MISBEHAVIOUR: &[(&str, &str, &str)] = &[
         "succeeded",
         "",
     ),
-    ("def handle_event(data):\n    for _ in range(1600):\n        print('x' * 65535)\n    return 'printed'", "succeeded", ""),
+    (
+        "def handle_event(data):\n    for _ in range(1600):\n        print('x' * 65535)\n    return 'printed'",
+        "succeeded",
+        "",
+    ),
     ("import os\ndef handle_event(data):\n    os.closerange(0, 256)\n    return 1", "failed", "handler_"),
 ];
 
 async fn every_way_to_misbehave_has_its_own_code_and_harms_nobody(sortie: &Installation) {
-    sortie.client.publish("fine", "count = 0\ndef handle_event(data):\n    global count\n    count += 1\n    return count\n", json!({})).await;
+    sortie
+        .client
+        .publish(
+            "fine",
+            "count = 0\ndef handle_event(data):\n    global count\n    count += 1\n    return count\n",
+            json!({}),
+        )
+        .await;
     for (number, (source, state, code)) in MISBEHAVIOUR.iter().enumerate() {
         let action = format!("bad{number}");
         sortie.client.publish(&action, source, json!({"timeout_ms": 15_000})).await;
@@ -122,7 +148,8 @@ async fn a_failed_attempt_is_tried_again_as_the_policy_says(sortie: &Installatio
     sortie.client.publish("third", source, json!({"retry": {"max_attempts": 3, "backoff_ms": 50}})).await;
     let job = sortie.client.run("third", json!({})).await;
     assert_eq!((&job["state"], &job["result"]), (&json!("succeeded"), &json!(3)), "{job}");
-    let outcomes: Vec<&Value> = job["attempts"].as_array().unwrap().iter().map(|attempt| &attempt["outcome"]).collect();
+    let outcomes: Vec<&Value> =
+        job["attempts"].as_array().unwrap().iter().map(|attempt| &attempt["outcome"]).collect();
     assert_eq!(outcomes, ["failed", "failed", "succeeded"]);
     sortie.client.publish("third", source, json!({"retry": {"max_attempts": 2, "backoff_ms": 50}})).await;
     let job = sortie.client.run("third", json!({})).await;

@@ -35,9 +35,9 @@ pub(crate) use journeys;
 pub(crate) struct Installation {
     client: support::Client,
     /// Dispatcher first. Dropped before the folder.
-    processes: Vec<Sortie>,
+    _processes: Vec<Sortie>,
     servers: Option<Servers>,
-    dir: Dir,
+    _dir: Dir,
 }
 
 /// What local targets of handlers need to be reachable, and two slots.
@@ -47,13 +47,18 @@ impl Installation {
     async fn embedded() -> Self {
         let dir = Dir::new();
         let sortie = Sortie::embedded(&dir, SETTINGS).await;
-        Self { client: sortie.client.clone(), processes: vec![sortie], servers: None, dir }
+        Self { client: sortie.client.clone(), _processes: vec![sortie], servers: None, _dir: dir }
     }
 
     async fn distributed() -> Self {
         let (dir, servers) = (Dir::new(), Servers::of_the_run());
         let dispatcher = Sortie::distributed("dispatcher", &dir, &servers, &[]).await;
         let worker = Sortie::distributed("worker", &dir, &servers, SETTINGS).await;
-        Self { client: dispatcher.client.clone(), processes: vec![dispatcher, worker], servers: Some(servers), dir }
+        Self {
+            client: dispatcher.client.clone(),
+            _processes: vec![dispatcher, worker],
+            servers: Some(servers),
+            _dir: dir,
+        }
     }
 }

@@ -77,14 +77,54 @@ async fn a_wrong_job_is_refused_with_its_code_and_place_and_makes_nothing(sortie
         (json!({"action": "weather", "input": {}}), 422, "input_invalid", ""),
         (json!({"action": "weather", "input": {"city": "x".repeat(262_144)}}), 413, "input_too_large", ""),
         (json!({"action": "weather", "input": {"city": "x".repeat(2_000_000)}}), 413, "body_too_large", ""),
-        (json!({"action": "weather", "input": {"city": "Oslo"}, "deadline_ms": 0}), 422, "deadline_past", "/deadline_ms"),
-        (json!({"action": "weather", "input": {"city": "Oslo"}, "deadline_ms": -5}), 422, "deadline_past", "/deadline_ms"),
-        (json!({"action": "weather", "input": {"city": "Oslo"}, "deadline_ms": 90_000_000}), 422, "deadline_too_far", "/deadline_ms"),
-        (json!({"action": "weather", "input": {"city": "Oslo"}, "deadline_ms": "soon"}), 422, "field_invalid", "/deadline_ms"),
-        (json!({"action": "weather", "input": {"city": "Oslo"}, "priority": "urgent"}), 422, "field_invalid", "/priority"),
-        (json!({"action": "weather", "input": {"city": "Oslo"}, "lane": "Über"}), 422, "field_invalid", "/lane"),
-        (json!({"action": "weather", "input": {"city": "Oslo"}, "run_at": "tomorrow"}), 422, "field_invalid", "/run_at"),
-        (json!({"action": "weather", "input": {"city": "Oslo"}, "labels": {"n": 1}}), 422, "field_invalid", "/labels/n"),
+        (
+            json!({"action": "weather", "input": {"city": "Oslo"}, "deadline_ms": 0}),
+            422,
+            "deadline_past",
+            "/deadline_ms",
+        ),
+        (
+            json!({"action": "weather", "input": {"city": "Oslo"}, "deadline_ms": -5}),
+            422,
+            "deadline_past",
+            "/deadline_ms",
+        ),
+        (
+            json!({"action": "weather", "input": {"city": "Oslo"}, "deadline_ms": 90_000_000}),
+            422,
+            "deadline_too_far",
+            "/deadline_ms",
+        ),
+        (
+            json!({"action": "weather", "input": {"city": "Oslo"}, "deadline_ms": "soon"}),
+            422,
+            "field_invalid",
+            "/deadline_ms",
+        ),
+        (
+            json!({"action": "weather", "input": {"city": "Oslo"}, "priority": "urgent"}),
+            422,
+            "field_invalid",
+            "/priority",
+        ),
+        (
+            json!({"action": "weather", "input": {"city": "Oslo"}, "lane": "Über"}),
+            422,
+            "field_invalid",
+            "/lane",
+        ),
+        (
+            json!({"action": "weather", "input": {"city": "Oslo"}, "run_at": "tomorrow"}),
+            422,
+            "field_invalid",
+            "/run_at",
+        ),
+        (
+            json!({"action": "weather", "input": {"city": "Oslo"}, "labels": {"n": 1}}),
+            422,
+            "field_invalid",
+            "/labels/n",
+        ),
         (json!([1]), 422, "field_invalid", ""),
     ];
     for (body, status, code, pointer) in cases {
@@ -126,8 +166,18 @@ async fn a_wrong_action_is_refused_with_its_code_and_place_and_makes_nothing(sor
         (json!({"handler": {"kind": "python"}}), 422, "field_missing", "/handler/source"),
         (with("colour", json!(1)), 422, "field_unknown", "/colour"),
         (with("input_schema", json!({"type": "strin"})), 422, "schema_invalid", ""),
-        (with("input_schema", json!({"$ref": "file:///etc/passwd"})), 422, "schema_reference", "/input_schema/$ref"),
-        (with("input_schema", json!({"properties": {"a": {"$ref": "http://127.0.0.1/x"}}})), 422, "schema_reference", "/input_schema/properties/a/$ref"),
+        (
+            with("input_schema", json!({"$ref": "file:///etc/passwd"})),
+            422,
+            "schema_reference",
+            "/input_schema/$ref",
+        ),
+        (
+            with("input_schema", json!({"properties": {"a": {"$ref": "http://127.0.0.1/x"}}})),
+            422,
+            "schema_reference",
+            "/input_schema/properties/a/$ref",
+        ),
         (with("output_schema", json!({"type": 1})), 422, "schema_invalid", ""),
         (with("timeout_ms", json!(0)), 422, "field_invalid", "/timeout_ms"),
         (with("timeout_ms", json!(10_000_000)), 422, "field_invalid", "/timeout_ms"),
@@ -155,7 +205,13 @@ async fn keys_open_what_their_scopes_say_and_nothing_else(sortie: &Installation)
     let (id, secret) = make(json!({"name": "limited", "scopes": ["jobs:write"], "actions": ["echo"]})).await;
     let limited = sortie.client.with_key(&secret);
     assert_eq!(limited.post("/v1/jobs", job("echo")).await.status, 202);
-    assert_refused(&limited.post("/v1/jobs", job("other")).await, 403, "action_not_allowed", "", "other action");
+    assert_refused(
+        &limited.post("/v1/jobs", job("other")).await,
+        403,
+        "action_not_allowed",
+        "",
+        "other action",
+    );
     assert_refused(&limited.get("/v1/jobs").await, 403, "scope_missing", "", "reading");
     assert_refused(&limited.put("/v1/actions/x", json!({})).await, 403, "scope_missing", "", "publishing");
     sortie.client.post(&format!("/v1/keys/{id}/disable"), json!({})).await;
@@ -170,13 +226,20 @@ async fn keys_open_what_their_scopes_say_and_nothing_else(sortie: &Installation)
     })
     .await;
     assert_refused(&expired, 401, "key_expired", "", "expired");
-    assert_refused(&sortie.client.with_key("sk_nonsense").get("/v1/jobs").await, 401, "key_invalid", "", "unknown");
+    assert_refused(
+        &sortie.client.with_key("sk_nonsense").get("/v1/jobs").await,
+        401,
+        "key_invalid",
+        "",
+        "unknown",
+    );
     assert_refused(&sortie.client.with_key("").get("/v1/jobs").await, 401, "key_missing", "", "none");
 }
 
 async fn a_draft_is_tested_without_being_published(sortie: &Installation) {
     let body = json!({"draft": {"handler": {"kind": "python", "source": ECHO}}, "input": [1]});
-    let answer = sortie.client.send("POST", "/v1/actions/draft/test", &[("prefer", "wait=20")], Some(body)).await;
+    let answer =
+        sortie.client.send("POST", "/v1/actions/draft/test", &[("prefer", "wait=20")], Some(body)).await;
     assert_eq!((answer.status, &answer.body["result"]), (200, &json!([1])), "{answer:?}");
     assert_eq!(answer.body["version"], Value::Null);
     assert_eq!(sortie.client.get("/v1/actions/draft").await.code(), "action_not_found");

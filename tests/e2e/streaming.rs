@@ -6,10 +6,7 @@ use serde_json::json;
 use crate::support::Client;
 use crate::{Installation, journeys};
 
-journeys!(
-    readers_that_disconnect_see_every_event_once,
-    a_stream_ends_after_its_result_and_reads_as_ndjson,
-);
+journeys!(readers_that_disconnect_see_every_event_once, a_stream_ends_after_its_result_and_reads_as_ndjson,);
 
 const CHUNKS: usize = 2_000;
 
@@ -26,7 +23,8 @@ def handle_event(data):
 
 async fn readers_that_disconnect_see_every_event_once(sortie: &Installation) {
     sortie.client.publish("count", COUNT, json!({"timeout_ms": 60_000, "deadline_ms": 120_000})).await;
-    let id = sortie.client.post("/v1/jobs", json!({"action": "count", "input": {"count": CHUNKS}})).await.id();
+    let id =
+        sortie.client.post("/v1/jobs", json!({"action": "count", "input": {"count": CHUNKS}})).await.id();
     let (one, two) = tokio::join!(
         read_with_disconnects(&sortie.client, &id, 7),
         read_with_disconnects(&sortie.client, &id, 113),
@@ -36,7 +34,11 @@ async fn readers_that_disconnect_see_every_event_once(sortie: &Installation) {
     let three = read_with_disconnects(&sortie.client, &id, 401).await;
     for (events, name) in [(&one, "first"), (&two, "second"), (&three, "late")] {
         let numbers: Vec<u64> = events.iter().map(|event| event.seq).collect();
-        assert_eq!(numbers, (1..=events.len() as u64).collect::<Vec<_>>(), "{name} reader: a gap or a repeat");
+        assert_eq!(
+            numbers,
+            (1..=events.len() as u64).collect::<Vec<_>>(),
+            "{name} reader: a gap or a repeat"
+        );
         let chunks: Vec<u64> = events
             .iter()
             .filter(|event| event.kind == EventKind::Chunk)

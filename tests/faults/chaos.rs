@@ -29,7 +29,8 @@ async fn five_thousand_jobs_survive_the_loss_of_everything() {
     let ports = [free_port(), free_port()];
     let worker_ports = [free_port(), free_port(), free_port()];
     let dispatcher = |index: usize| Sortie::launch("dispatcher", &dir, Some(&own.servers), ports[index], &[]);
-    let worker = |index: usize| Sortie::launch("worker", &dir, Some(&own.servers), worker_ports[index], SLOTS);
+    let worker =
+        |index: usize| Sortie::launch("worker", &dir, Some(&own.servers), worker_ports[index], SLOTS);
     let mut dispatchers = [dispatcher(0), dispatcher(1)];
     let mut workers = [worker(0), worker(1), worker(2)];
     for process in dispatchers.iter().chain(&workers) {
@@ -40,13 +41,17 @@ async fn five_thousand_jobs_survive_the_loss_of_everything() {
 
     let begun = Instant::now();
     let submitted = Arc::new(AtomicUsize::new(0));
-    let submitters: Vec<_> = (0..4)
-        .map(|part| tokio::spawn(submit(part, clients.clone(), Arc::clone(&submitted))))
-        .collect();
+    let submitters: Vec<_> =
+        (0..4).map(|part| tokio::spawn(submit(part, clients.clone(), Arc::clone(&submitted)))).collect();
 
     // A worker dies every second until all is submitted; the rest happens on the way.
     let done = || submitted.load(Ordering::Relaxed);
-    let mut pending = vec![("dispatcher", JOBS / 5), ("rabbitmq", 2 * JOBS / 5), ("redis", 3 * JOBS / 5), ("dispatcher", 4 * JOBS / 5)];
+    let mut pending = vec![
+        ("dispatcher", JOBS / 5),
+        ("rabbitmq", 2 * JOBS / 5),
+        ("redis", 3 * JOBS / 5),
+        ("dispatcher", 4 * JOBS / 5),
+    ];
     pending.reverse();
     let mut killed = 0;
     let mut tick = tokio::time::interval(Duration::from_secs(1));
@@ -104,7 +109,8 @@ async fn submit(part: usize, clients: [Client; 2], submitted: Arc<AtomicUsize>) 
         let id = loop {
             let client = &clients[attempt % 2];
             attempt += 1;
-            match client.try_send("POST", "/v1/jobs", &[("idempotency-key", &key)], Some(body.clone())).await {
+            match client.try_send("POST", "/v1/jobs", &[("idempotency-key", &key)], Some(body.clone())).await
+            {
                 Ok(answer) if answer.status == 202 || answer.status == 200 => break answer.id(),
                 Ok(answer) => {
                     assert_eq!(answer.status, 503, "{answer:?}");

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use protocol::event::EventKind;
+use futures_util::StreamExt;
+use protocol::event::{Event, EventKind};
 use serde_json::Value;
 
 use crate::support::Client;
@@ -29,33 +30,38 @@ impl Report {
     /// Looks at every accepted job: `(id, the result it must have)`.
     pub(crate) async fn of(client: &Client, accepted: &[(String, Value)]) -> Self {
         let mut report = Self { accepted: accepted.len(), ..Self::default() };
-        for (id, expected) in accepted {
+        let looks = accepted.iter().map(|(id, expected)| async move {
             let job = client.get(&format!("/v1/jobs/{id}")).await.body;
-            report.repeated += usize::from(job["attempts"].as_array().is_some_and(|attempts| attempts.len() > 1));
-            match job["state"].as_str().unwrap_or("unknown") {
-                "succeeded" => {
-                    report.succeeded += 1;
-                    if job["result"] != *expected {
-                        report.incorrect.push(id.clone());
-                    }
-                }
-                "expired" => report.expired += 1,
-                "failed" => {
-                    *report.failed.entry(job["error"]["code"].as_str().unwrap_or("none").to_owned()).or_default() += 1;
-                }
-                other => {
-                    report.lost.push(format!("{id} ({other})"));
-                    continue;
-                }
-            }
-            let events = client.events(id).await;
-            let results: Vec<_> = events.iter().filter(|event| event.kind == EventKind::Result).collect();
-            let gapless = events.iter().map(|event| event.seq).eq(1..=events.len() as u64);
-            if results.len() != 1 || results[0].data.value()["state"] != job["state"] || !gapless {
-                report.duplicated.push(id.clone());
-            }
+            (id, expected, job, client.events(id).await)
+        });
+        let mut looks = futures_util::stream::iter(looks).buffer_unordered(16);
+        while let Some((id, expected, job, events)) = looks.next().await {
+            report.count(id, expected, &job, &events);
         }
         report
+    }
+
+    fn count(&mut self, id: &str, expected: &Value, job: &Value, events: &[Event]) {
+        self.repeated += usize::from(job["attempts"].as_array().is_some_and(|attempts| attempts.len() > 1));
+        match job["state"].as_str().unwrap_or("unknown") {
+            "succeeded" => {
+                self.succeeded += 1;
+                if job["result"] != *expected {
+                    self.incorrect.push(id.to_owned());
+                }
+            }
+            "expired" => self.expired += 1,
+            "failed" => {
+                let code = job["error"]["code"].as_str().unwrap_or("none");
+                *self.failed.entry(code.to_owned()).or_default() += 1;
+            }
+            other => self.lost.push(format!("{id} ({other})")),
+        }
+        let results: Vec<_> = events.iter().filter(|event| event.kind == EventKind::Result).collect();
+        let gapless = events.iter().map(|event| event.seq).eq(1..=events.len() as u64);
+        if results.len() != 1 || results[0].data.value()["state"] != job["state"] || !gapless {
+            self.duplicated.push(id.to_owned());
+        }
     }
 
     /// What the invariants demand.

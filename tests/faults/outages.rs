@@ -8,7 +8,8 @@ use serde_json::json;
 use crate::own_servers::OwnServers;
 use crate::support::{Answer, Client, Dir, Sortie, free_port, until};
 
-const ECHO: &str = "import time\ndef handle_event(data):\n    time.sleep(data.get('sleep', 0))\n    return data\n";
+const ECHO: &str =
+    "import time\ndef handle_event(data):\n    time.sleep(data.get('sleep', 0))\n    return data\n";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn servers_may_be_away_at_the_start_and_in_the_middle() {

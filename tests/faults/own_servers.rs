@@ -20,8 +20,11 @@ impl OwnServers {
             let line = env.lines().find_map(|line| line.strip_prefix(&format!("export {name}=")));
             line.unwrap_or_else(|| panic!("tests/servers did not say {name}")).to_owned()
         };
-        let servers =
-            Servers { amqp: value("SORTIE_TEST_AMQP_URL"), redis: value("SORTIE_TEST_REDIS_URL"), prefix: "sortie".into() };
+        let servers = Servers {
+            amqp: value("SORTIE_TEST_AMQP_URL"),
+            redis: value("SORTIE_TEST_REDIS_URL"),
+            prefix: "sortie".into(),
+        };
         Self { servers, dir }
     }
 
@@ -44,6 +47,7 @@ async fn run(args: &[&str]) {
     let args: Vec<String> = args.iter().map(|arg| (*arg).to_owned()).collect();
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/servers");
     let shown = args.join(" ");
-    let status = tokio::task::spawn_blocking(move || Command::new(script).args(args).status()).await.unwrap().unwrap();
+    let status =
+        tokio::task::spawn_blocking(move || Command::new(script).args(args).status()).await.unwrap().unwrap();
     assert!(status.success(), "tests/servers {shown} failed");
 }

@@ -7,38 +7,38 @@ use serde_json::{Value, json};
 
 /// An answer: status, headers, body.
 #[derive(Debug)]
-pub struct Answer {
-    pub status: u16,
-    pub headers: reqwest::header::HeaderMap,
-    pub body: Value,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: reqwest::header::HeaderMap,
+    pub(crate) body: Value,
 }
 
 impl Answer {
     /// The public error code of a refusal.
-    pub fn code(&self) -> &str {
+    pub(crate) fn code(&self) -> &str {
         self.body["code"].as_str().unwrap_or("")
     }
 
     /// The JSON pointer of its first fault.
-    pub fn pointer(&self) -> &str {
+    pub(crate) fn pointer(&self) -> &str {
         self.body["errors"][0]["pointer"].as_str().unwrap_or("")
     }
 
     /// The job's id.
-    pub fn id(&self) -> String {
+    pub(crate) fn id(&self) -> String {
         self.body["id"].as_str().unwrap_or_else(|| panic!("no job: {self:?}")).to_owned()
     }
 }
 
 #[derive(Clone)]
-pub struct Client {
+pub(crate) struct Client {
     http: reqwest::Client,
-    pub url: String,
+    pub(crate) url: String,
     key: String,
 }
 
 impl Client {
-    pub fn new(url: &str, key: &str) -> Self {
+    pub(crate) fn new(url: &str, key: &str) -> Self {
         // The first one wins; later calls find it there.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(90)).build().unwrap();
@@ -46,17 +46,17 @@ impl Client {
     }
 
     /// The same server with another key.
-    pub fn with_key(&self, key: &str) -> Self {
+    pub(crate) fn with_key(&self, key: &str) -> Self {
         Self { key: key.to_owned(), ..self.clone() }
     }
 
     /// The status of a plain GET, or `None` if nobody answers.
-    pub async fn status(&self, path: &str) -> Option<u16> {
+    pub(crate) async fn status(&self, path: &str) -> Option<u16> {
         Some(self.http.get(format!("{}{path}", self.url)).send().await.ok()?.status().as_u16())
     }
 
     /// A request with any body; `Err` if nobody answers.
-    pub async fn try_send(
+    pub(crate) async fn try_send(
         &self,
         method: &str,
         path: &str,
@@ -79,7 +79,7 @@ impl Client {
         Ok(Answer { status, headers, body: serde_json::from_slice(&bytes).unwrap_or(Value::Null) })
     }
 
-    pub async fn send(
+    pub(crate) async fn send(
         &self,
         method: &str,
         path: &str,
@@ -90,20 +90,20 @@ impl Client {
         self.try_send(method, path, headers, body).await.unwrap()
     }
 
-    pub async fn get(&self, path: &str) -> Answer {
+    pub(crate) async fn get(&self, path: &str) -> Answer {
         self.send("GET", path, &[], None).await
     }
 
-    pub async fn post(&self, path: &str, body: Value) -> Answer {
+    pub(crate) async fn post(&self, path: &str, body: Value) -> Answer {
         self.send("POST", path, &[], Some(body)).await
     }
 
-    pub async fn put(&self, path: &str, body: Value) -> Answer {
+    pub(crate) async fn put(&self, path: &str, body: Value) -> Answer {
         self.send("PUT", path, &[], Some(body)).await
     }
 
     /// Publishes a Python action; `more` are further fields of the body.
-    pub async fn publish(&self, name: &str, source: &str, more: Value) -> Answer {
+    pub(crate) async fn publish(&self, name: &str, source: &str, more: Value) -> Answer {
         let mut body = json!({"handler": {"kind": "python", "source": source}});
         body.as_object_mut().unwrap().extend(more.as_object().cloned().unwrap_or_default());
         let answer = self.put(&format!("/v1/actions/{name}"), body).await;
@@ -112,14 +112,14 @@ impl Client {
     }
 
     /// Submits a job and waits for its end.
-    pub async fn run(&self, action: &str, input: Value) -> Value {
+    pub(crate) async fn run(&self, action: &str, input: Value) -> Value {
         let submitted = self.post("/v1/jobs", json!({"action": action, "input": input})).await;
         assert_eq!(submitted.status, 202, "{submitted:?}");
         self.finished(&submitted.id()).await
     }
 
     /// Waits for the end of a job.
-    pub async fn finished(&self, id: &str) -> Value {
+    pub(crate) async fn finished(&self, id: &str) -> Value {
         for _ in 0..10 {
             let answer = self.get(&format!("/v1/jobs/{id}?wait=20")).await;
             if !answer.body["finished_at"].is_null() {
@@ -130,7 +130,7 @@ impl Client {
     }
 
     /// Opens a job's stream behind event `after`.
-    pub async fn stream(&self, id: &str, after: u64) -> Stream {
+    pub(crate) async fn stream(&self, id: &str, after: u64) -> Stream {
         let request = self
             .http
             .get(format!("{}/v1/jobs/{id}/events", self.url))
@@ -143,7 +143,7 @@ impl Client {
     }
 
     /// Every event of a job, from the first to its result.
-    pub async fn events(&self, id: &str) -> Vec<Event> {
+    pub(crate) async fn events(&self, id: &str) -> Vec<Event> {
         let mut stream = self.stream(id, 0).await;
         let mut events = Vec::new();
         while let Some(event) = stream.next().await {
@@ -154,14 +154,14 @@ impl Client {
 }
 
 /// A stream of server-sent events that is being read.
-pub struct Stream {
+pub(crate) struct Stream {
     response: reqwest::Response,
     buffer: String,
 }
 
 impl Stream {
     /// The next event; `None` at the end of the stream.
-    pub async fn next(&mut self) -> Option<Event> {
+    pub(crate) async fn next(&mut self) -> Option<Event> {
         loop {
             if let Some((block, rest)) = self.buffer.split_once("\n\n") {
                 let (block, rest) = (block.to_owned(), rest.to_owned());

@@ -2,31 +2,31 @@
 //! for a condition instead of sleeping.
 #![allow(dead_code, reason = "each test program uses its own part of this")]
 
-pub mod client;
-pub mod process;
+pub(crate) mod client;
+pub(crate) mod process;
 
 use std::future::Future;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-pub use client::Client;
-pub use process::Sortie;
+pub(crate) use client::{Answer, Client};
+pub(crate) use process::Sortie;
 
 /// The admin key of every installation that a test starts.
-pub const ADMIN_KEY: &str = "sk_00000000000000000000000000000000000000000000000000000000000test1";
+pub(crate) const ADMIN_KEY: &str = "sk_00000000000000000000000000000000000000000000000000000000000test1";
 
 /// A folder that is removed at the end.
-pub struct Dir(PathBuf);
+pub(crate) struct Dir(PathBuf);
 
 impl Dir {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let dir = std::env::temp_dir().join(format!("sortie-test-{}", protocol::id::JobId::generate()));
         std::fs::create_dir_all(&dir).unwrap();
         Self(dir)
     }
 
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.0
     }
 }
@@ -38,7 +38,7 @@ impl Drop for Dir {
 }
 
 /// A port that was free a moment ago.
-pub fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
@@ -47,13 +47,13 @@ pub fn free_port() -> u16 {
     clippy::disallowed_methods,
     reason = "the test run tells by environment variables what it has started"
 )]
-pub fn needed(name: &str) -> String {
+pub(crate) fn needed(name: &str) -> String {
     std::env::var(name)
         .unwrap_or_else(|_| panic!("{name} is not set; run `make test`, which starts what is needed"))
 }
 
 /// Asks again and again until the answer is `Some`, at most for `patience`.
-pub async fn until<T, F: Future<Output = Option<T>>>(
+pub(crate) async fn until<T, F: Future<Output = Option<T>>>(
     what: &str,
     patience: Duration,
     mut ask: impl FnMut() -> F,
@@ -70,15 +70,15 @@ pub async fn until<T, F: Future<Output = Option<T>>>(
 
 /// The servers that the test run has started, or that its user has named.
 #[derive(Clone)]
-pub struct Servers {
-    pub amqp: String,
-    pub redis: String,
+pub(crate) struct Servers {
+    pub(crate) amqp: String,
+    pub(crate) redis: String,
     /// Keys and queues of one test begin with this.
-    pub prefix: String,
+    pub(crate) prefix: String,
 }
 
 impl Servers {
-    pub fn of_the_run() -> Self {
+    pub(crate) fn of_the_run() -> Self {
         let id = protocol::id::JobId::generate().to_string();
         Self {
             amqp: needed("SORTIE_TEST_AMQP_URL"),

@@ -8,21 +8,21 @@ use std::time::Duration;
 use super::{ADMIN_KEY, Client, Dir, Servers, free_port, needed, until};
 
 /// One running `sortie`. Killed when dropped.
-pub struct Sortie {
+pub(crate) struct Sortie {
     child: Child,
-    pub url: String,
-    pub client: Client,
+    pub(crate) url: String,
+    pub(crate) client: Client,
     log: PathBuf,
 }
 
 impl Sortie {
     /// Everything in one process over the embedded store in `dir`.
-    pub async fn embedded(dir: &Dir, more: &[&str]) -> Self {
+    pub(crate) async fn embedded(dir: &Dir, more: &[&str]) -> Self {
         Self::ready("serve", dir, None, more).await
     }
 
     /// A role over RabbitMQ and Redis; `serve` is a dispatcher and a worker in one process.
-    pub async fn distributed(role: &str, dir: &Dir, servers: &Servers, more: &[&str]) -> Self {
+    pub(crate) async fn distributed(role: &str, dir: &Dir, servers: &Servers, more: &[&str]) -> Self {
         Self::ready(role, dir, Some(servers), more).await
     }
 
@@ -34,7 +34,7 @@ impl Sortie {
 
     /// Starts it and doesn't wait.
     #[expect(clippy::disallowed_methods, reason = "the test starts the program under test")]
-    pub fn launch(role: &str, dir: &Dir, servers: Option<&Servers>, port: u16, more: &[&str]) -> Self {
+    pub(crate) fn launch(role: &str, dir: &Dir, servers: Option<&Servers>, port: u16, more: &[&str]) -> Self {
         let log = dir.path().join(format!("{role}-{port}.log"));
         let output = File::options().create(true).append(true).open(&log).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_sortie"));
@@ -65,7 +65,7 @@ impl Sortie {
     }
 
     /// Waits until it says that it can do its work.
-    pub async fn until_ready(&self) {
+    pub(crate) async fn until_ready(&self) {
         until(
             &format!("{} is ready; its log:\n{}", self.url, self.log()),
             Duration::from_secs(30),
@@ -74,24 +74,24 @@ impl Sortie {
         .await;
     }
 
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 
     /// What it has written so far.
-    pub fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
     /// `kill -9`, and waits for the end.
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 
     /// SIGTERM, and the exit code.
     #[expect(clippy::disallowed_methods, reason = "the standard library can't send SIGTERM")]
-    pub async fn terminate(&mut self) -> Option<i32> {
+    pub(crate) async fn terminate(&mut self) -> Option<i32> {
         Command::new("kill").arg(self.pid().to_string()).status().unwrap();
         until("it has stopped", Duration::from_secs(40), || {
             let ended = self.child.try_wait().unwrap();
@@ -102,7 +102,7 @@ impl Sortie {
     }
 
     /// Waits for its end; `None` if it still runs after `patience`.
-    pub async fn exit_code(&mut self, patience: Duration) -> Option<i32> {
+    pub(crate) async fn exit_code(&mut self, patience: Duration) -> Option<i32> {
         until("it has ended", patience, || {
             let ended = self.child.try_wait().unwrap();
             async move { ended }

@@ -105,7 +105,8 @@ impl Handler for Python {
             return failed(JobError::new(Code::Internal, "no Python process became ready for the call"));
         };
         // From here on, dropping this future drops the slot, which kills everything in it.
-        let frame = frame::encode_call(&call, source, slot.is_warm(), key.is_some());
+        let source = (!slot.is_warm()).then_some(source.as_str());
+        let frame = frame::encode_call(&call, slot.next_call(), source, key.is_some());
         let answer = tokio::select! {
             biased;
             () = stop.cancelled() => None,

@@ -1,6 +1,6 @@
 //! One attempt from delivery to ack, on a real backend: every way it can end, and every port that can be away.
 
-mod support;
+pub mod support;
 
 use std::time::Duration;
 
@@ -26,6 +26,7 @@ fn three_attempts() -> Value {
     json!({"retry": {"max_attempts": 3, "backoff_ms": 1}})
 }
 
+#[expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 async fn acked(stage: &Stage, running: support::Running) {
     running.stopped().await;
     let depth = stage.real.queue.depth(&protocol::id::Lane::standard()).await.unwrap();
@@ -58,7 +59,12 @@ async fn failures_are_retried_as_the_policy_says_and_crashes_up_to_the_crash_lim
         ("fail", json!({}), JobState::Failed, vec![Outcome::Failed]),
         ("fail", three_attempts(), JobState::Failed, vec![Outcome::Failed; 3]),
         ("fail_first", three_attempts(), JobState::Succeeded, vec![Outcome::Failed, Outcome::Succeeded]),
-        ("crash_first", json!({"retry": {"backoff_ms": 1}}), JobState::Succeeded, vec![Outcome::Crashed, Outcome::Succeeded]),
+        (
+            "crash_first",
+            json!({"retry": {"backoff_ms": 1}}),
+            JobState::Succeeded,
+            vec![Outcome::Crashed, Outcome::Succeeded],
+        ),
         ("crash", json!({"retry": {"backoff_ms": 1}}), JobState::Failed, vec![Outcome::Crashed; 2]),
     ] {
         let spec = stage.submit(json!({"do": what}), version, |_| {}).await;
@@ -76,7 +82,8 @@ async fn an_attempt_ends_at_its_timeout_or_the_deadline_whichever_comes_first() 
     assert_eq!((job.state, code(&job)), (JobState::Failed, Some(Code::HandlerTimedOut)));
     assert_eq!(outcomes(&job), [Outcome::TimedOut]);
 
-    let soon = |spec: &mut protocol::job::JobSpec| spec.deadline = spec.created_at.plus(Duration::from_millis(150));
+    let soon =
+        |spec: &mut protocol::job::JobSpec| spec.deadline = spec.created_at.plus(Duration::from_millis(150));
     let spec = stage.submit(json!({"do": "wait"}), json!({}), soon).await;
     let job = stage.over(&spec).await;
     assert_eq!((job.state, code(&job)), (JobState::Expired, Some(Code::DeadlineExceeded)));
@@ -99,7 +106,8 @@ async fn a_handler_that_does_not_stop_is_dropped_and_its_slot_is_free_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_past_its_deadline_never_starts() {
     let stage = Stage::set().await;
-    let past = |spec: &mut protocol::job::JobSpec| spec.deadline = spec.created_at.plus(Duration::from_millis(1));
+    let past =
+        |spec: &mut protocol::job::JobSpec| spec.deadline = spec.created_at.plus(Duration::from_millis(1));
     let spec = stage.submit(json!({}), json!({}), past).await;
     stage.poll("the deadline", async || protocol::time::Timestamp::now() > spec.deadline).await;
     let running = stage.worker(1, DRAIN).await;
@@ -128,11 +136,12 @@ async fn a_long_attempt_keeps_its_lease() {
     stage.until(&spec, |job| job.state == JobState::Running).await;
     let before = stage.faults.calls("store.renew");
     // Three leases long.
-    stage.poll("renewals", async || {
-        stage.sweep().await;
-        stage.faults.calls("store.renew") >= before + 9
-    })
-    .await;
+    stage
+        .poll("renewals", async || {
+            stage.sweep().await;
+            stage.faults.calls("store.renew") >= before + 9
+        })
+        .await;
     stage.script.go.add_permits(1);
     let job = stage.over(&spec).await;
     assert_eq!((job.state, job.attempts.len()), (JobState::Succeeded, 1));
@@ -244,7 +253,8 @@ async fn a_job_that_is_delivered_twice_runs_once() {
 async fn versions_outputs_and_events_that_break_a_rule_fail_with_their_code() {
     let stage = Stage::set().await;
     let running = stage.worker(2, DRAIN).await;
-    let gone = |spec: &mut protocol::job::JobSpec| spec.content_hash = ContentHash::new("0".repeat(64)).unwrap();
+    let gone =
+        |spec: &mut protocol::job::JobSpec| spec.content_hash = ContentHash::new("0".repeat(64)).unwrap();
     let spec = stage.submit(json!({}), json!({}), gone).await;
     assert_eq!(code(&stage.over(&spec).await), Some(Code::VersionGone));
 
@@ -252,7 +262,8 @@ async fn versions_outputs_and_events_that_break_a_rule_fail_with_their_code() {
     let spec = stage.submit(json!({"value": 7}), version, |_| {}).await;
     assert_eq!(code(&stage.over(&spec).await), Some(Code::OutputInvalid));
 
-    let spec = stage.submit(json!({"do": "progress", "n": 10_001}), json!({"timeout_ms": 20_000}), |_| {}).await;
+    let spec =
+        stage.submit(json!({"do": "progress", "n": 10_001}), json!({"timeout_ms": 20_000}), |_| {}).await;
     assert_eq!(code(&stage.over(&spec).await), Some(Code::EventsTooMany));
     acked(&stage, running).await;
 }
@@ -266,10 +277,9 @@ async fn urgent_jobs_go_first() {
     stage.until(&blocker, |job| job.state == JobState::Running).await;
     let low = stage.submit(json!({}), json!({}), urgent(Priority::Low)).await;
     let high = stage.submit(json!({}), json!({}), urgent(Priority::High)).await;
-    stage.poll("both are fetched", async || {
-        stage.real.queue.depth(&low.lane).await.unwrap().ready == 0
-    })
-    .await;
+    stage
+        .poll("both are fetched", async || stage.real.queue.depth(&low.lane).await.unwrap().ready == 0)
+        .await;
     stage.script.go.add_permits(1);
     stage.over(&low).await;
     let order: Vec<_> = stage.script.runs().into_iter().map(|(job, _)| job).collect();

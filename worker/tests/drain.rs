@@ -1,6 +1,6 @@
 //! How a worker stops: nothing new, what waits goes back, what runs may end, what doesn't is queued again.
 
-mod support;
+pub mod support;
 
 use std::time::Duration;
 

@@ -22,7 +22,7 @@ use crate::dispatcher::Dispatcher;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Runs until `stop`, then stops in order: first nothing new comes in and nobody waits any more, then the
-/// inbox gives back what it holds, then the sweeps end, and at last what was begun is finished.
+/// inbox takes no more, then the sweeps end, and at last what was begun is finished or given back.
 pub async fn run(dispatcher: Dispatcher, stop: CancellationToken) {
     let (stop_inbox, stop_sweeps) = (CancellationToken::new(), CancellationToken::new());
     let mut intake = JoinSet::new();

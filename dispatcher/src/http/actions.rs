@@ -25,7 +25,7 @@ pub(super) async fn publish(
     body: Body,
 ) -> Response {
     answer(&dispatcher, Verb::PublishAction, async {
-        let caller = auth::caller(&dispatcher, &headers).await?;
+        let caller = auth::caller(&dispatcher, &headers, Verb::PublishAction).await?;
         let name = new_name(name)?;
         let publish = Publish::parse(&body::read(&headers, body, limits::CONTENT_BYTES).await?)?;
         let published = dispatcher.publish(&caller, &name, publish).await?;
@@ -38,7 +38,7 @@ pub(super) async fn publish(
 /// `GET /v1/actions/{name}`: with the content of the latest version.
 pub(super) async fn get(State(dispatcher): State<Dispatcher>, name: Segment, headers: HeaderMap) -> Response {
     answer(&dispatcher, Verb::GetAction, async {
-        let caller = auth::caller(&dispatcher, &headers).await?;
+        let caller = auth::caller(&dispatcher, &headers, Verb::GetAction).await?;
         let (action, content) = dispatcher.action(&caller, &known_name(name)?).await?;
         json(StatusCode::OK, &view::action(&action, Some(&content)))
     })
@@ -52,7 +52,7 @@ pub(super) async fn delete(
     headers: HeaderMap,
 ) -> Response {
     answer(&dispatcher, Verb::DeleteAction, async {
-        let caller = auth::caller(&dispatcher, &headers).await?;
+        let caller = auth::caller(&dispatcher, &headers, Verb::DeleteAction).await?;
         dispatcher.delete_action(&caller, &known_name(name)?).await?;
         Ok(StatusCode::NO_CONTENT.into_response())
     })
@@ -62,7 +62,7 @@ pub(super) async fn delete(
 /// `GET /v1/actions?cursor=&limit=`: by name.
 pub(super) async fn list(State(dispatcher): State<Dispatcher>, uri: Uri, headers: HeaderMap) -> Response {
     answer(&dispatcher, Verb::ListActions, async {
-        let caller = auth::caller(&dispatcher, &headers).await?;
+        let caller = auth::caller(&dispatcher, &headers, Verb::ListActions).await?;
         let params = Params::of(&uri, &["cursor", "limit"])?;
         let after = params.parsed("cursor", "must be the `next` of the page before")?;
         let page = dispatcher.actions(&caller, after, params.limit()?).await?;
@@ -78,7 +78,7 @@ pub(super) async fn versions(
     headers: HeaderMap,
 ) -> Response {
     answer(&dispatcher, Verb::ListVersions, async {
-        let caller = auth::caller(&dispatcher, &headers).await?;
+        let caller = auth::caller(&dispatcher, &headers, Verb::ListVersions).await?;
         let versions = dispatcher.versions(&caller, &known_name(name)?).await?;
         json(StatusCode::OK, &view::versions(&versions))
     })
@@ -92,7 +92,7 @@ pub(super) async fn version(
     headers: HeaderMap,
 ) -> Response {
     answer(&dispatcher, Verb::GetVersion, async {
-        let caller = auth::caller(&dispatcher, &headers).await?;
+        let caller = auth::caller(&dispatcher, &headers, Verb::GetVersion).await?;
         let Path((name, number)) = path.map_err(|_| no_action("with such a name"))?;
         let name = name.parse().map_err(|_| no_action(&name))?;
         let number = number.parse().map_err(|_| invalid("version", "must be a whole number, 1 or more"))?;
@@ -120,7 +120,7 @@ pub(super) async fn test(
     body: Body,
 ) -> Response {
     let accepting = async {
-        let caller = auth::caller(&dispatcher, &headers).await?;
+        let caller = auth::caller(&dispatcher, &headers, Verb::TestAction).await?;
         let (origin, wait) = (params::origin(&headers)?, params::prefer_wait(&headers)?);
         let name = new_name(name)?;
         // A draft and an input.
@@ -142,7 +142,7 @@ async fn switch(
 ) -> Response {
     let verb = if enabled { Verb::EnableAction } else { Verb::DisableAction };
     answer(&dispatcher, verb, async {
-        let caller = auth::caller(&dispatcher, &headers).await?;
+        let caller = auth::caller(&dispatcher, &headers, verb).await?;
         let action = dispatcher.set_action_enabled(&caller, &known_name(name)?, enabled).await?;
         json(StatusCode::OK, &view::action(&action, None))
     })

@@ -32,7 +32,7 @@ pub(super) async fn read(
     headers: HeaderMap,
 ) -> Response {
     answer(&dispatcher, Verb::ReadEvents, async {
-        let caller = auth::caller(&dispatcher, &headers).await?;
+        let caller = auth::caller(&dispatcher, &headers, Verb::ReadEvents).await?;
         let after = after(&uri, &headers)?;
         let reader = dispatcher.events(&caller, jobs::job_id(id)?, after).await?;
         Ok(stream(reader, format(&headers), dispatcher.options().keep_alive))

@@ -24,7 +24,7 @@ use crate::view;
 /// `POST /v1/jobs`: 202 with the accepted job, or 200 if it is finished already.
 pub(super) async fn submit(State(dispatcher): State<Dispatcher>, headers: HeaderMap, body: Body) -> Response {
     let accepting = async {
-        let caller = auth::caller(&dispatcher, &headers).await?;
+        let caller = auth::caller(&dispatcher, &headers, Verb::Submit).await?;
         let (origin, wait) = (params::origin(&headers)?, params::prefer_wait(&headers)?);
         let submit = Submit::parse(&body::read(&headers, body, limits::BODY_BYTES).await?)?;
         Ok((dispatcher.submit(&caller, submit, origin).await?, wait))
@@ -68,7 +68,7 @@ pub(super) async fn get(
     let verb =
         if uri.query().is_some_and(|query| query.contains("wait")) { Verb::WaitJob } else { Verb::GetJob };
     answer(&dispatcher, verb, async {
-        let caller = auth::caller(&dispatcher, &headers).await?;
+        let caller = auth::caller(&dispatcher, &headers, verb).await?;
         let wait = Params::of(&uri, &["wait"])?.wait()?;
         let job = dispatcher.wait(&caller, job_id(id)?, wait).await?;
         json(StatusCode::OK, &view::job(&job))
@@ -83,7 +83,7 @@ pub(super) async fn cancel(
     headers: HeaderMap,
 ) -> Response {
     answer(&dispatcher, Verb::CancelJob, async {
-        let caller = auth::caller(&dispatcher, &headers).await?;
+        let caller = auth::caller(&dispatcher, &headers, Verb::CancelJob).await?;
         let (job, found) = dispatcher.cancel(&caller, job_id(id)?).await?;
         let status = if found == Cancelled::Asked { StatusCode::ACCEPTED } else { StatusCode::OK };
         json(status, &view::job(&job))
@@ -94,7 +94,7 @@ pub(super) async fn cancel(
 /// `GET /v1/jobs?state=&action=&label=&dead_letter=&cursor=&limit=`: newest first.
 pub(super) async fn list(State(dispatcher): State<Dispatcher>, uri: Uri, headers: HeaderMap) -> Response {
     answer(&dispatcher, Verb::ListJobs, async {
-        let caller = auth::caller(&dispatcher, &headers).await?;
+        let caller = auth::caller(&dispatcher, &headers, Verb::ListJobs).await?;
         let page = dispatcher.jobs(&caller, filter(&uri)?).await?;
         json(StatusCode::OK, &view::jobs(&page))
     })

@@ -18,7 +18,7 @@ use crate::view;
 /// `POST /v1/keys`: 201 with the key and, this once, its secret.
 pub(super) async fn create(State(dispatcher): State<Dispatcher>, headers: HeaderMap, body: Body) -> Response {
     answer(&dispatcher, Verb::CreateKey, async {
-        let caller = auth::caller(&dispatcher, &headers).await?;
+        let caller = auth::caller(&dispatcher, &headers, Verb::CreateKey).await?;
         let new = NewKey::parse(&body::read(&headers, body, limits::BODY_BYTES).await?)?;
         let (key, secret) = dispatcher.create_key(&caller, new).await?;
         let mut response = json(StatusCode::CREATED, &view::key(&key, Some(&secret)))?;
@@ -31,7 +31,7 @@ pub(super) async fn create(State(dispatcher): State<Dispatcher>, headers: Header
 /// `GET /v1/keys`.
 pub(super) async fn list(State(dispatcher): State<Dispatcher>, uri: Uri, headers: HeaderMap) -> Response {
     answer(&dispatcher, Verb::ListKeys, async {
-        let caller = auth::caller(&dispatcher, &headers).await?;
+        let caller = auth::caller(&dispatcher, &headers, Verb::ListKeys).await?;
         let keys = dispatcher.keys(&caller, tenant(&uri)?).await?;
         json(StatusCode::OK, &view::keys(&keys))
     })
@@ -46,7 +46,7 @@ pub(super) async fn get(
     headers: HeaderMap,
 ) -> Response {
     answer(&dispatcher, Verb::GetKey, async {
-        let caller = auth::caller(&dispatcher, &headers).await?;
+        let caller = auth::caller(&dispatcher, &headers, Verb::GetKey).await?;
         let key = dispatcher.key(&caller, tenant(&uri)?, &key_id(id)?).await?;
         json(StatusCode::OK, &view::key(&key, None))
     })
@@ -61,7 +61,7 @@ pub(super) async fn delete(
     headers: HeaderMap,
 ) -> Response {
     answer(&dispatcher, Verb::DeleteKey, async {
-        let caller = auth::caller(&dispatcher, &headers).await?;
+        let caller = auth::caller(&dispatcher, &headers, Verb::DeleteKey).await?;
         dispatcher.delete_key(&caller, tenant(&uri)?, &key_id(id)?).await?;
         Ok(StatusCode::NO_CONTENT.into_response())
     })
@@ -97,7 +97,7 @@ async fn switch(
 ) -> Response {
     let verb = if disabled { Verb::DisableKey } else { Verb::EnableKey };
     answer(&dispatcher, verb, async {
-        let caller = auth::caller(&dispatcher, &headers).await?;
+        let caller = auth::caller(&dispatcher, &headers, verb).await?;
         let key = dispatcher.set_key_disabled(&caller, tenant(&uri)?, &key_id(id)?, disabled).await?;
         json(StatusCode::OK, &view::key(&key, None))
     })

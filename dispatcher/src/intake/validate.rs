@@ -1,16 +1,27 @@
 //! Whether the input is what the version asks for.
+//!
+//! Schemas are written by users, and some take for ever: references that branch at every step, thousands
+//! of alternatives for thousands of items. So only a check that is surely short runs in place. Any other
+//! gets a thread of its own, of which there are few, and the caller a clear answer when it takes too long.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use protocol::error::{Code, Fault, Problem};
 use protocol::json::Json;
 use protocol::limits;
+use tokio::sync::{Semaphore, oneshot};
 
 use super::explain;
 use super::resolve::{Run, Terms};
 
-/// Larger inputs are checked on a thread of their own, so that a costly schema holds up nobody else.
-const INLINE_BYTES: usize = 16 * 1024;
+/// Bytes of schema times bytes of input up to which a schema without references is checked in place: well
+/// below a millisecond.
+const IN_PLACE: usize = 1 << 21;
+/// The longest check.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// Checks on threads of their own. A check can't be broken off: one that takes for ever keeps its place.
+static PLACES: Semaphore = Semaphore::const_new(8);
 
 /// Refuses an input that is too large or doesn't fit the schema of what runs.
 pub(crate) async fn input(run: &Run, input: &Json) -> Result<(), Problem> {
@@ -20,25 +31,38 @@ pub(crate) async fn input(run: &Run, input: &Json) -> Result<(), Problem> {
             format!("the input has {size} bytes of JSON; at most {} are allowed", limits::INPUT_BYTES);
         return Err(Problem::new(Code::InputTooLarge, detail));
     }
-    let faults = if size <= INLINE_BYTES {
-        faults(&run.terms, input)?
+    let faults = if run.terms.refers || run.terms.schema_bytes.saturating_mul(size) > IN_PLACE {
+        apart(Arc::clone(&run.terms), input.clone()).await?
     } else {
-        let (terms, input) = (Arc::clone(&run.terms), input.clone());
-        let checked = tokio::task::spawn_blocking(move || faults(&terms, &input)).await;
-        checked.map_err(|_| Problem::new(Code::Internal, "the check of the input broke off"))??
+        faults(&run.terms, input)?
     };
-    if faults.is_empty() {
-        return Ok(());
-    }
+    let Some(first) = faults.first() else { return Ok(()) };
     let version = run.version.map_or_else(|| "the draft".into(), |number| format!("version {number}"));
-    let first = &faults[0];
-    let detail = format!(
-        "the input does not fit the schema of {} ({version}): {}{}",
-        run.action,
-        if first.pointer.is_empty() { String::new() } else { format!("{}: ", first.pointer) },
-        first.message
-    );
+    let place = if first.pointer.is_empty() { "the input" } else { &first.pointer };
+    let (action, message) = (&run.action, &first.message);
+    let detail = format!("the input does not fit the schema of {action} ({version}): {place}: {message}");
     Err(Problem::new(Code::InputInvalid, detail).with(faults))
+}
+
+/// The faults, found on a thread that nobody has to wait for, not even at the end of the process.
+async fn apart(terms: Arc<Terms>, input: Json) -> Result<Vec<Fault>, Problem> {
+    let busy = || Problem::new(Code::Internal, "too many inputs are being checked at this moment; try again");
+    let place = tokio::time::timeout(PATIENCE, PLACES.acquire()).await;
+    let place = place.ok().and_then(Result::ok).ok_or_else(busy)?;
+    let (answer, answered) = oneshot::channel();
+    let check = move || {
+        let _place = place;
+        // Nobody may be left to hear it.
+        drop(answer.send(faults(&terms, &input)));
+    };
+    std::thread::Builder::new().name("input-check".into()).spawn(check).map_err(|_| busy())?;
+    match tokio::time::timeout(PATIENCE, answered).await {
+        Ok(answer) => answer.map_err(|_| Problem::new(Code::Internal, "the check of the input broke off"))?,
+        Err(_) => {
+            let detail = format!("checking this input against the schema took longer than {PATIENCE:?}");
+            Err(Problem::new(Code::SchemaTooComplex, detail))
+        }
+    }
 }
 
 fn faults(terms: &Terms, input: &Json) -> Result<Vec<Fault>, Problem> {

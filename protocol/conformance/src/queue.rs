@@ -1,4 +1,5 @@
 //! The rules of the queue, by topic, and the steps that they share.
+//! A rule bounds every wait itself, so a queue that never delivers fails it instead of hanging.
 
 #![expect(missing_docs, reason = "a rule's name is its sentence")]
 
@@ -101,7 +102,8 @@ impl Fixture {
         Taker(soon("a consumer starts", self.consume(lanes, ceiling)).await.unwrap())
     }
 
-    /// Everything that an ordinary job published now would find before it, acked.
+    /// Everything that an ordinary job published now would find before it, acked. No other consumer may be
+    /// there: it would get its share.
     async fn rest(&self) -> Vec<JobId> {
         let mut taker = self.taker(100).await;
         let mark = self.put_jobs(1).await[0];

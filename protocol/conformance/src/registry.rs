@@ -1,4 +1,5 @@
 //! The rules of the registry, by topic.
+//! What `protocol/src/ports/registry.rs` promises, one function for each sentence.
 
 #![expect(missing_docs, reason = "a rule's name is its sentence")]
 

@@ -1,4 +1,5 @@
 //! Jobs, actions and keys to play with. A sample is ordinary; a rule changes what it is about.
+//! Tests of backends, dispatcher and worker may use them too.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

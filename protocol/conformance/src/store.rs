@@ -1,4 +1,5 @@
 //! The rules of the store, by topic.
+//! `steps.rs` has the steps that they share, and the checks that hold for every job at every time.
 
 #![expect(missing_docs, reason = "a rule's name is its sentence")]
 

@@ -1,4 +1,5 @@
 //! Waiting in rules and other tests: always for something, always with a bound.
+//! A bound that is reached says what was waited for.
 
 use std::time::Duration;
 

@@ -9,7 +9,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::service::Service;
-use crate::client::Client;
+use crate::client::{Answer, Client, Patience};
 use crate::commands::field;
 use crate::exit::{Exit, Failure};
 use crate::render::{line, text};
@@ -46,7 +46,7 @@ pub(super) async fn run(client: &Client, service: &Service) -> Result<Exit, Fail
 }
 
 async fn visit(client: &Client, stop: &Stop) -> Result<(), Failure> {
-    let published = client.send(Method::PUT, &["v1", "actions", stop.name], &[], &stop.content).await?;
+    let published = patiently(client, Method::PUT, &["v1", "actions", stop.name], &stop.content).await?;
     let what = if published.status == 201 { "published" } else { "unchanged, the content is known" };
     step(
         "publish",
@@ -59,7 +59,7 @@ async fn visit(client: &Client, stop: &Stop) -> Result<(), Failure> {
     let request = json!({"action": stop.name, "input": stop.input, "deadline_ms": 30_000});
     step("request", &format!("POST /v1/jobs {request}"))?;
     let asked = Instant::now();
-    let accepted = client.send(Method::POST, &["v1", "jobs"], &[], &request).await?;
+    let accepted = patiently(client, Method::POST, &["v1", "jobs"], &request).await?;
     let job = field(&accepted.body, "id").to_owned();
     let took = asked.elapsed().as_secs_f64() * 1_000.0;
     step(
@@ -86,6 +86,18 @@ async fn visit(client: &Client, stop: &Stop) -> Result<(), Failure> {
         end["error"]
     );
     Err(Failure::new(Exit::Unexpected, message).hint("`sortie doctor` says what this host can do"))
+}
+
+/// Sends a request again while the server says that it can't do it now: with RabbitMQ and Redis named, the first
+/// connections may still be on their way.
+async fn patiently(client: &Client, method: Method, path: &[&str], body: &Value) -> Result<Answer, Failure> {
+    let mut patience = Patience::FULL;
+    loop {
+        match client.send(method.clone(), path, &[], body).await {
+            Ok(answer) => return Ok(answer),
+            Err(failure) => patience.bear(failure).await?,
+        }
+    }
 }
 
 /// Prints the job's events as they come, each with its time since the request was accepted.

@@ -1,5 +1,6 @@
 //! What doctor thinks of what it saw: pure functions, one for each area.
 
+use backend_embedded::OpenError;
 use protocol::time::Timestamp;
 use sandbox::Probe;
 
@@ -9,8 +10,6 @@ use super::{Check, Level};
 use crate::interpreter::{self, MEND, Search};
 use crate::settings;
 
-/// Below this a job store fills up soon.
-const LITTLE_SPACE: u64 = 1 << 30;
 /// The oldest RabbitMQ: quorum queues honour a message's expiration since 3.10.
 const RABBITMQ: (u32, u32) = (3, 10);
 /// The oldest Redis that the backend is tested with.
@@ -24,7 +23,7 @@ const LONG_AGO: Timestamp = Timestamp::from_millis(1_735_689_600_000);
 pub(super) fn judge(seen: &Seen) -> Vec<Check> {
     let mut checks = settings(&seen.settings);
     checks.extend(python(&seen.python));
-    checks.extend(data(&seen.data));
+    checks.extend(data(&seen.data, seen.port.ours));
     checks.push(port(&seen.port));
     match (&seen.rabbitmq, &seen.redis) {
         (Some(rabbitmq_seen), Some(redis_seen)) => {
@@ -70,27 +69,29 @@ fn python(search: &Search) -> Vec<Check> {
     vec![Check::new("python", Ok, finding), requests]
 }
 
-fn data(folder: &Folder) -> Vec<Check> {
+/// `served`: a Sortie answers where we would listen, so that the folder is its.
+fn data(folder: &Folder, served: bool) -> Vec<Check> {
     let path = folder.path.display();
     if let Some(refused) = &folder.refused {
         let finding = format!("nothing can be written to {path} ({refused})");
-        return vec![
-            Check::new("data", Problem, finding).mend("mend its rights, or name another with --data"),
-        ];
+        let mend = "mend its rights or make room, or name another folder with --data";
+        return vec![Check::new("data", Problem, finding).mend(mend)];
     }
     let first = match folder.exists {
         true => format!("{path} can be written to"),
         false => format!("{path} will be made at the first start"),
     };
-    let space = folder.free.map(|free| {
-        let mib = free >> 20;
-        match free < LITTLE_SPACE {
-            true => Check::new("disc", Warning, format!("only {mib} MiB are free for {path}"))
-                .mend("make room, or name another folder with --data"),
-            false => Check::new("disc", Ok, format!("{} GiB are free", mib >> 10)),
+    let store = folder.store.as_ref().map(|opened| match opened {
+        Result::Ok(()) => Check::new("store", Ok, "the embedded store opens, and nobody else has it"),
+        Err(OpenError::InUse { .. }) if served => {
+            Check::new("store", Ok, "the running Sortie has the embedded store")
         }
+        Err(OpenError::InUse { .. }) => Check::new("store", Problem, format!("another process has {path}"))
+            .mend("stop it, or name another folder with --data"),
+        Err(error) => Check::new("store", Problem, format!("the embedded store can't be opened: {error}"))
+            .mend("name another folder with --data, and keep this one: it holds jobs and actions"),
     });
-    [Check::new("data", Ok, first)].into_iter().chain(space).collect()
+    [Check::new("data", Ok, first)].into_iter().chain(store).collect()
 }
 
 fn port(port: &Port) -> Check {

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use backend_embedded::OpenError;
 use backend_rabbitmq::RabbitMq;
 use clap::ArgMatches;
 use protocol::id::Lane;
@@ -47,8 +48,8 @@ pub(super) struct Folder {
     pub(super) exists: bool,
     /// Why nothing can be written there.
     pub(super) refused: Option<String>,
-    /// Bytes free on its disc.
-    pub(super) free: Option<u64>,
+    /// What became of opening the embedded store, if there is one.
+    pub(super) store: Option<Result<(), OpenError>>,
 }
 
 /// The address to listen on.
@@ -136,7 +137,7 @@ pub(super) async fn look(arguments: &ArgMatches) -> Seen {
     Seen {
         settings: problems,
         python,
-        data: folder(&data),
+        data: folder(&data).await,
         port,
         rabbitmq,
         redis,
@@ -145,17 +146,26 @@ pub(super) async fn look(arguments: &ArgMatches) -> Seen {
     }
 }
 
-fn folder(path: &Path) -> Folder {
+async fn folder(path: &Path) -> Folder {
     // What isn't there yet will be made below the nearest folder that is.
     let there = path.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("/"));
-    let access = rustix::fs::access(there, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK);
-    let refused = match access {
-        Ok(()) if there.is_dir() => None,
-        Ok(()) => Some(format!("{} is not a folder", there.display())),
-        Err(error) => Some(format!("{}: {}", there.display(), io::Error::from(error))),
+    // Rights, a full disc, a read-only file system: only an attempt tells.
+    let attempt = there.join(format!(".sortie-doctor-{}", std::process::id()));
+    let written = std::fs::write(&attempt, [0_u8; 4_096]);
+    let removed = if written.is_ok() { std::fs::remove_file(&attempt) } else { Ok(()) };
+    let refused = written.and(removed).err().map(|error| format!("{}: {error}", there.display()));
+    let store = match refused.is_none() && path.join("sortie.db").exists() {
+        true => Some(store(path).await),
+        false => None,
     };
-    let free = rustix::fs::statvfs(there).ok().map(|disc| disc.f_bavail.saturating_mul(disc.f_frsize));
-    Folder { path: path.to_owned(), exists: path.exists(), refused, free }
+    Folder { path: path.to_owned(), exists: path.exists(), refused, store }
+}
+
+/// Opens the embedded store as a start would, and closes it again.
+async fn store(path: &Path) -> Result<(), OpenError> {
+    let embedded = backend_embedded::open(backend_embedded::Options::new(path)).await?;
+    embedded.close().await;
+    Ok(())
 }
 
 async fn port(address: SocketAddr) -> Port {
@@ -312,10 +322,10 @@ mod tests {
         assert_eq!(facts.eviction.as_deref(), Some("noeviction"));
     }
 
-    #[test]
-    fn a_folder_that_is_not_there_is_judged_by_the_one_above() {
-        let seen = folder(&std::env::temp_dir().join("sortie-not-there/deep"));
-        assert!(!seen.exists && seen.refused.is_none() && seen.free.is_some());
-        assert!(folder(Path::new("/proc/version/x")).refused.is_some());
+    #[tokio::test]
+    async fn a_folder_that_is_not_there_is_judged_by_the_one_above() {
+        let seen = folder(&std::env::temp_dir().join("sortie-not-there/deep")).await;
+        assert!(!seen.exists && seen.refused.is_none() && seen.store.is_none());
+        assert!(folder(Path::new("/proc/version/x")).await.refused.is_some());
     }
 }

@@ -68,7 +68,8 @@ def serve(channel: Channel, capture: Capture) -> None:
             answer = run(handler, call, channel, capture)
         except BaseException as error:
             free_memory_reserve()
-            answer = encode("failure", of_exception(error, limits["memory_mb"]).fields())
+            fields = of_exception(error, limits["memory_mb"]).fields()
+            answer = encode("failure", {"call": call["call"], **fields})
             call["keep"] = False
         if os.getpid() != owner:
             # The handler forked, and this is the other process: it has nobody to answer to.
@@ -96,7 +97,7 @@ def run(handler: loader.Handler, call: dict[str, Any], channel: Channel, capture
     chunks = invoke.Chunks(send_chunk, limits["chunk_bytes"], limits["result_bytes"])
     context = Context(call["context"], send_progress)
     result = invoke.invoke(handler, call["input"], context, chunks, limits["result_bytes"])
-    return encode_value("result", result, reusable=threading.active_count() == 1)
+    return encode_value("result", result, call=call["call"], reusable=threading.active_count() == 1)
 
 
 def flush(capture: Capture) -> None:

@@ -1,7 +1,7 @@
 """The channel between the process of a call and the worker: frames on a socket of their own.
 
 A frame is its length (4 bytes, big-endian) and one JSON object with the field `kind`. To the runner: `call`.
-To the worker: `chunk`, `log`, `progress`, and one `result` or `failure`. worker/src/python/frame.rs is the other
+To the worker: `chunk`, `log`, `progress`, and one `result` or `failure`, with the number of the call. worker/src/python/frame.rs is the other
 side; both are tested against fixtures/frames.json.
 """
 

@@ -160,8 +160,9 @@ class Template:
         last one's dead, which become ours."""
         killed: set[int] = set()
         while True:
-            ours = [pid for pid in children(self.pid) if pid != keep]
+            # In this order: an orphan moves from them to us, never back.
             theirs = [pid for pid in descendants(keep) if state(pid) != "Z"] if keep else []
+            ours = [pid for pid in children(self.pid) if pid != keep]
             if not ours and not theirs:
                 return killed
             for pid in ours + theirs:

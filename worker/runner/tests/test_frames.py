@@ -24,9 +24,9 @@ class Frames(unittest.TestCase):
             "log": frames.encode("log", {"stream": "stderr", "text": "tired ☕\n"}),
             "progress": frames.encode("progress", {"fraction": 0.25, "message": "a quarter"}),
             "progress_bare": frames.encode("progress", {"fraction": 1.0, "message": None}),
-            "result": frames.encode_value("result", b"null", reusable=True),
+            "result": frames.encode_value("result", b"null", call=7, reusable=True),
             "failure": frames.encode(
-                "failure", {"code": "handler_raised", "message": "ValueError: no", "details": details}
+                "failure", {"call": 1, "code": "handler_raised", "message": "ValueError: no", "details": details}
             ),
         }
         self.assertEqual({g["name"]: g["text"] for g in GOLDEN}, {n: body(f).decode() for n, f in made.items()})

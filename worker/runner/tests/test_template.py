@@ -1,10 +1,17 @@
 """The template's own tools: finding processes, emptying a directory that a handler has had."""
 
 import os
+import select
+import socket
+import subprocess
+import sys
 import tempfile
 import unittest
+from pathlib import Path
 
 from sortie_runner import template
+
+RUNNER = Path(__file__).parent.parent
 
 
 class Template(unittest.TestCase):
@@ -46,3 +53,23 @@ class Template(unittest.TestCase):
             os.symlink(outside, link)
             with self.assertRaises(NotADirectoryError):
                 template.empty(link)
+
+    def test_it_ends_with_its_processes_when_the_worker_is_gone(self) -> None:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with tempfile.TemporaryDirectory() as parent:
+            directory = os.path.join(parent, "slot")
+            os.mkdir(directory)
+            command = [sys.executable, "-I", "-B", str(RUNNER)]
+            with subprocess.Popen(command, stdin=theirs, cwd=directory) as process:
+                theirs.close()
+                _, descriptors, _, _ = socket.recv_fds(ours, 4096, 4)
+                # The worker dies with something unread: the socket is reset, not just closed.
+                ours.send(b'{"keep":true}')
+                select.select([ours], [], [], 30)
+                ours.close()
+                self.assertEqual(process.wait(30), 0)
+                # Its call's process is gone: a pidfd is readable then.
+                self.assertEqual(select.select([descriptors[2]], [], [], 30)[0], [descriptors[2]])
+            self.assertFalse(os.path.exists(directory))
+            for descriptor in descriptors:
+                os.close(descriptor)

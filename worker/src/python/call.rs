@@ -56,10 +56,10 @@ pub(super) enum Exit {
 }
 
 impl CallProcess {
-    /// Sends the call and takes events until there is an answer; `None` if the channel closed without one.
+    /// Sends the `number`-th call and takes events until there is an answer; `None` if the channel closed without one.
     /// Stopping in the middle (dropping the future) leaves the process as it is, and fit for nothing but killing.
-    pub(super) async fn converse(&mut self, call: &[u8], events: &EventSink) -> Option<Answer> {
-        let mut talk = Talk { events, merger: Merger::default(), raw: RawText::default() };
+    pub(super) async fn converse(&mut self, number: u32, call: &[u8], events: &EventSink) -> Option<Answer> {
+        let mut talk = Talk { number, events, merger: Merger::default(), raw: RawText::default() };
         let mut raw_open = true;
         let mut piece = vec![0; RAW_BYTES];
         // A process that is dead can't be written to; reading tells the same.
@@ -98,6 +98,7 @@ impl CallProcess {
 
 /// What goes from a process to the event sink.
 struct Talk<'a> {
+    number: u32,
     events: &'a EventSink,
     merger: Merger,
     raw: RawText,
@@ -122,10 +123,14 @@ impl Talk<'_> {
                 Some(Frame::Progress(fraction, message)) => {
                     self.events.progress(fraction, message.as_deref()).await;
                 }
-                Some(Frame::Result(value, reusable)) => {
+                // An answer to another call was made by the handler itself.
+                Some(Frame::Result(number, ..) | Frame::Failure(number, _)) if number != self.number => {
+                    return Err(FrameError::Malformed);
+                }
+                Some(Frame::Result(_, value, reusable)) => {
                     return Ok(Some(Answer::Returned { value, reusable }));
                 }
-                Some(Frame::Failure(error)) => return Ok(Some(Answer::Failed(error))),
+                Some(Frame::Failure(_, error)) => return Ok(Some(Answer::Failed(error))),
             }
         }
     }

@@ -26,10 +26,10 @@ pub(super) enum Frame {
     Log(LogStream, String),
     /// How far it is.
     Progress(f64, Option<String>),
-    /// The call returned this; true if the process can take another call.
-    Result(Json, bool),
-    /// The call failed.
-    Failure(JobError),
+    /// The call of this number returned this; true if the process can take another call.
+    Result(u32, Json, bool),
+    /// The call of this number failed.
+    Failure(u32, JobError),
 }
 
 /// Why bytes are no frame: the handler wrote to the channel itself.
@@ -55,13 +55,14 @@ pub(super) fn take(buffer: &mut BytesMut) -> Result<Option<Frame>, FrameError> {
     decode(&buffer.split_to(size)).map(Some)
 }
 
-/// The frame that starts a call. A warm process has the source already.
-pub(super) fn encode_call(call: &Call, source: &str, is_warm: bool, keep: bool) -> Vec<u8> {
+/// The frame that starts the `number`-th call of a process. A warm one has the source already.
+pub(super) fn encode_call(call: &Call, number: u32, source: Option<&str>, keep: bool) -> Vec<u8> {
     let spec = &call.spec;
     let limit_ms = u64::try_from(call.limit.duration().as_millis()).unwrap_or(u64::MAX);
     framed(&CallFrame {
         kind: "call",
-        source: (!is_warm).then_some(source),
+        call: number,
+        source,
         input: &spec.input,
         keep,
         context: Context {
@@ -84,6 +85,7 @@ pub(super) fn encode_call(call: &Call, source: &str, is_warm: bool, keep: bool) 
 #[derive(Serialize)]
 struct CallFrame<'a> {
     kind: &'static str,
+    call: u32,
     source: Option<&'a str>,
     input: &'a Json,
     keep: bool,
@@ -143,6 +145,8 @@ struct Stream(#[serde(with = "StreamName")] LogStream);
 #[derive(Deserialize)]
 struct Wire {
     kind: Kind,
+    #[serde(default)]
+    call: u32,
     #[serde(default = "Json::null")]
     value: Json,
     #[serde(default)]
@@ -168,12 +172,15 @@ fn decode(body: &[u8]) -> Result<Frame, FrameError> {
         Kind::Progress => wire.fraction.map(|fraction| Frame::Progress(fraction, wire.message)),
         Kind::Result if wire.value.text().len() > limits::RESULT_BYTES => {
             let message = format!("the result has more than {} bytes of JSON", limits::RESULT_BYTES);
-            Some(Frame::Failure(JobError::new(Code::OutputTooLarge, message)))
+            Some(Frame::Failure(wire.call, JobError::new(Code::OutputTooLarge, message)))
         }
-        Kind::Result => Some(Frame::Result(wire.value, wire.reusable)),
+        Kind::Result => Some(Frame::Result(wire.call, wire.value, wire.reusable)),
         Kind::Failure => wire.code.filter(|code| is_of_handlers(*code)).map(|code| {
             let error = JobError::new(code, wire.message.unwrap_or_default());
-            Frame::Failure(if body.len() > FAILURE_BYTES { error } else { error.with(wire.details) })
+            Frame::Failure(
+                wire.call,
+                if body.len() > FAILURE_BYTES { error } else { error.with(wire.details) },
+            )
         }),
     };
     frame.ok_or(FrameError::Malformed)
@@ -216,8 +223,9 @@ mod tests {
                 "log" => Frame::Log(LogStream::Stderr, "tired ☕\n".into()),
                 "progress" => Frame::Progress(0.25, Some("a quarter".into())),
                 "progress_bare" => Frame::Progress(1.0, None),
-                "result" => Frame::Result(Json::null(), true),
+                "result" => Frame::Result(7, Json::null(), true),
                 "failure" => Frame::Failure(
+                    1,
                     JobError::new(Code::HandlerRaised, "ValueError: no")
                         .with(serde_json::json!({"type": "ValueError", "traceback": "…"})),
                 ),
@@ -252,7 +260,7 @@ mod tests {
     #[test]
     fn a_result_that_is_too_large_is_a_failure_of_its_own() {
         let body = format!(r#"{{"kind":"result","value":"{}"}}"#, "x".repeat(limits::RESULT_BYTES));
-        let Ok(Frame::Failure(error)) = decode(body.as_bytes()) else { panic!("it was taken") };
+        let Ok(Frame::Failure(_, error)) = decode(body.as_bytes()) else { panic!("it was taken") };
         assert_eq!(error.code, Code::OutputTooLarge);
     }
 }

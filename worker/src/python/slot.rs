@@ -92,6 +92,11 @@ impl Slot {
         self.number
     }
 
+    /// The number of the call that comes next, counted in its process: 1, 2, ...
+    pub(super) const fn next_call(&self) -> u32 {
+        self.calls + 1
+    }
+
     /// True if the process has the source of the version loaded.
     pub(super) const fn is_warm(&self) -> bool {
         self.warm.is_some()
@@ -135,7 +140,7 @@ impl Slot {
     pub(super) async fn converse(&mut self, call: &[u8], events: &EventSink) -> Answer {
         self.calls += 1;
         let Some(process) = &mut self.process else { return Answer::Ended(Exit::SlotLost) };
-        match process.converse(call, events).await {
+        match process.converse(self.calls, call, events).await {
             Some(answer) => answer,
             None => Answer::Ended(self.await_exit().await),
         }

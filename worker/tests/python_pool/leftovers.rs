@@ -3,9 +3,14 @@
 use std::time::Duration;
 
 use protocol::action::Reuse;
+use protocol::outcome::Ending;
 use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+use worker::Metrics;
+use worker::handler::{EventSink, Handler};
+use worker::python::Python;
 
-use super::support::{Pool, UNIVERSAL, alive, call, eventually};
+use super::support::{Pool, UNIVERSAL, alive, call, eventually, options};
 
 #[tokio::test]
 async fn processes_that_a_call_started_are_dead_when_it_has_returned() {
@@ -34,14 +39,10 @@ def handle_event(data):
     child = subprocess.Popen(['sleep', '600'])
     print(os.getpid(), child.pid, os.getppid(), flush=True)
     time.sleep(600)";
-    let sink =
-        worker::handler::EventSink::new(worker::Metrics::register(&prometheus::Registry::new()).unwrap());
+    let sink = EventSink::new(Metrics::register(&prometheus::Registry::new()).unwrap());
     let running = tokio::spawn({
         let (python, sink) = (pool.python.clone(), sink.clone());
-        async move {
-            use worker::handler::Handler;
-            python.run(call(source, json!({}), Reuse::Fresh), sink, Default::default()).await
-        }
+        async move { python.run(call(source, json!({}), Reuse::Fresh), sink, CancellationToken::new()).await }
     });
     eventually("the handler told its processes", || !sink.rest().events.is_empty()).await;
     let told = sink.rest().events[0].data.value();
@@ -97,18 +98,18 @@ async fn a_call_gets_no_variable_and_no_descriptor_of_ours() {
 
 #[tokio::test]
 async fn nothing_is_left_when_the_pool_is_dropped() {
-    let pool = Pool::start(2).await;
+    let options = options();
+    let python = Python::start(options.clone(), 2).await.unwrap();
     let source = "import os\ndef handle_event(data): return [os.getpid(), os.getppid()]";
-    let pids = pool.source(source, json!({})).await.value();
-    let slots = pool.dir.join("slots");
+    let sink = EventSink::new(Metrics::register(&prometheus::Registry::new()).unwrap());
+    let ending = python.run(call(source, json!({}), Reuse::Fresh), sink, CancellationToken::new()).await;
+    let Ending::Returned(pids) = ending else { panic!("{ending:?}") };
+    let slots = options.runner_dir.join("slots");
     assert_eq!(std::fs::read_dir(&slots).unwrap().count(), 2);
-    drop(pool.python.clone());
-    let dir = pool.dir.clone();
-    let Pool { .. } = &pool;
-    drop(pool);
-    eventually("its template is dead", || !alive(&pids[1])).await;
-    eventually("its directories are gone", || !dir.exists() || std::fs::read_dir(&dir).unwrap().count() == 0)
-        .await;
+    drop(python);
+    eventually("the template is dead", || !alive(&pids.value()[1])).await;
+    eventually("its directories are gone", || std::fs::read_dir(&slots).unwrap().count() == 0).await;
+    std::fs::remove_dir_all(options.runner_dir).unwrap();
 }
 
 #[tokio::test]

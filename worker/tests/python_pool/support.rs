@@ -1,5 +1,7 @@
 //! A pool of real Python processes, and short words for what the tests ask of it.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a panic is how a test fails")]
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -19,29 +21,29 @@ use worker::Metrics;
 use worker::handler::{Call, EventSink, Handler};
 use worker::python::{Options, Python};
 
-pub const UNIVERSAL: &str = include_str!("../../../tests/fixtures/handlers/universal.py");
+pub(crate) const UNIVERSAL: &str = include_str!("../../../tests/fixtures/handlers/universal.py");
 
 /// A pool with a directory of its own.
-pub struct Pool {
-    pub python: Arc<Python>,
-    pub dir: PathBuf,
+pub(crate) struct Pool {
+    pub(crate) python: Arc<Python>,
+    pub(crate) dir: PathBuf,
 }
 
 /// One finished call.
-pub struct Ran {
-    pub ending: Ending,
+pub(crate) struct Ran {
+    pub(crate) ending: Ending,
     /// Kind and data of each event, in order.
-    pub events: Vec<(&'static str, Value)>,
-    pub took: Duration,
+    pub(crate) events: Vec<(&'static str, Value)>,
+    pub(crate) took: Duration,
 }
 
-pub fn interpreter() -> PathBuf {
+pub(crate) fn interpreter() -> PathBuf {
     std::env::var_os("SORTIE_TEST_PYTHON").map(PathBuf::from).expect(
         "SORTIE_TEST_PYTHON must name a Python 3.12 or newer with `requests` (`make test` prepares one and sets it)",
     )
 }
 
-pub fn options() -> Options {
+pub(crate) fn options() -> Options {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let name = format!("sortie-python-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
     Options {
@@ -52,24 +54,24 @@ pub fn options() -> Options {
 }
 
 impl Pool {
-    pub async fn start(slots: usize) -> Self {
+    pub(crate) async fn start(slots: usize) -> Self {
         let options = options();
         let dir = options.runner_dir.clone();
         Self { python: Arc::new(Python::start(options, slots).await.unwrap()), dir }
     }
 
     /// Runs `source` with `input` and a generous limit.
-    pub async fn source(&self, source: &str, input: Value) -> Ran {
+    pub(crate) async fn source(&self, source: &str, input: Value) -> Ran {
         self.call(call(source, input, Reuse::Fresh), Duration::from_secs(30)).await
     }
 
     /// Runs one behaviour of the universal handler.
-    pub async fn run(&self, input: Value) -> Ran {
+    pub(crate) async fn run(&self, input: Value) -> Ran {
         self.source(UNIVERSAL, input).await
     }
 
     /// Runs a call and stops it after `limit`, as an attempt does.
-    pub async fn call(&self, call: Call, limit: Duration) -> Ran {
+    pub(crate) async fn call(&self, call: Call, limit: Duration) -> Ran {
         let sink = EventSink::new(Metrics::register(&prometheus::Registry::new()).unwrap());
         let stop = CancellationToken::new();
         let began = Instant::now();
@@ -88,7 +90,7 @@ impl Pool {
     }
 
     /// The pool serves a plain call as if nothing had happened.
-    pub async fn assert_unharmed(&self) {
+    pub(crate) async fn assert_unharmed(&self) {
         let ran = self.run(json!({"do": "counter"})).await;
         assert_eq!(ran.ending, Ending::Returned(Json::of(&1).unwrap()), "the next call is harmed");
     }
@@ -102,39 +104,39 @@ impl Drop for Pool {
 }
 
 impl Ran {
-    pub fn value(&self) -> Value {
+    pub(crate) fn value(&self) -> Value {
         match &self.ending {
             Ending::Returned(value) => value.value(),
             other => panic!("no result: {other:?}"),
         }
     }
 
-    pub fn failure(&self) -> &JobError {
+    pub(crate) fn failure(&self) -> &JobError {
         match &self.ending {
             Ending::Failed { error, .. } => error,
             other => panic!("no failure: {other:?}"),
         }
     }
 
-    pub fn assert_fails(&self, code: Code, part: &str) -> &JobError {
+    pub(crate) fn assert_fails(&self, code: Code, part: &str) -> &JobError {
         let error = self.failure();
         assert_eq!(error.code, code, "{}", error.message);
         assert!(error.message.contains(part), "{:?} lacks {part:?}", error.message);
         error
     }
 
-    pub fn of_kind(&self, kind: &str) -> Vec<&Value> {
+    pub(crate) fn of_kind(&self, kind: &str) -> Vec<&Value> {
         self.events.iter().filter(|(found, _)| *found == kind).map(|(_, data)| data).collect()
     }
 
     /// All logged text of a stream.
-    pub fn text(&self, stream: &str) -> String {
+    pub(crate) fn text(&self, stream: &str) -> String {
         let logs = self.of_kind("log").into_iter().filter(|data| data["stream"] == stream);
         logs.filter_map(|data| data["text"].as_str()).collect()
     }
 }
 
-pub fn call(source: &str, input: Value, reuse: Reuse) -> Call {
+pub(crate) fn call(source: &str, input: Value, reuse: Reuse) -> Call {
     let content: Content = serde_json::from_value(json!({
         "handler": {"kind": "python", "source": source},
         "reuse": reuse,
@@ -165,14 +167,14 @@ pub fn call(source: &str, input: Value, reuse: Reuse) -> Call {
 }
 
 /// True if the process exists and is no zombie.
-pub fn alive(pid: &Value) -> bool {
+pub(crate) fn alive(pid: &Value) -> bool {
     let stat =
         std::fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("stat")).unwrap_or_default();
     stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
 }
 
 /// Waits until `condition` holds; fails the test after 10 s.
-pub async fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+pub(crate) async fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     let until = Instant::now() + Duration::from_secs(10);
     while !condition() {
         assert!(Instant::now() < until, "it never came: {what}");
@@ -182,6 +184,6 @@ pub async fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
 
 /// Kills a process as an operator would.
 #[expect(clippy::disallowed_methods, reason = "a test plays the operator")]
-pub fn kill(pid: i32) {
+pub(crate) fn kill(pid: i32) {
     assert!(std::process::Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap().success());
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use protocol::action::Reuse;
 use protocol::id::TenantId;
+use protocol::outcome::Ending;
 use serde_json::{Value, json};
 
 use super::support::{Pool, UNIVERSAL, alive, call};
@@ -49,6 +50,7 @@ async fn a_failure_or_something_left_behind_ends_it() {
         assert_eq!(warm(&pool, json!({"do": "counter"})).await, 1, "before {name}");
         assert_eq!(warm(&pool, json!({"do": "counter"})).await, 2, "before {name}");
         let ran = pool.call(call(UNIVERSAL, json!({"do": name}), Reuse::Warm), LIMIT).await;
+        assert_ne!(ran.ending, Ending::Interrupted, "{name} hangs");
         if matches!(name, "subprocess" | "daemon") {
             assert!(!alive(&ran.value()), "{name}: what it left still lives");
         }

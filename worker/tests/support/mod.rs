@@ -1,7 +1,7 @@
 //! A stage for a worker: a real embedded backend behind ports that fail on demand, and one handler whose input
 //! says how it behaves.
 
-#![allow(dead_code, reason = "each test program uses a part of the stage")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a panic is how a test fails")]
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -26,16 +26,22 @@ use worker::{Handlers, Metrics, Options, Ports, Status, Worker};
 
 /// How long a test waits for anything before it fails.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// The lease of the store and of the workers.
 pub const LEASE: Duration = Duration::from_millis(600);
 
+/// A backend, a script, and the workers that run on them.
 pub struct Stage {
+    /// Makes the workers' ports fail.
     pub faults: Faults,
     /// Behind the faults.
     pub ports: Ports,
     /// Past the faults: what is really there.
     pub real: Ports,
+    /// The one handler.
     pub script: Arc<Script>,
+    /// The workers' metrics.
     pub metrics: Metrics,
+    /// Where they are registered.
     pub registry: prometheus::Registry,
     dir: PathBuf,
     workers: Mutex<Vec<CancellationToken>>,
@@ -52,8 +58,11 @@ impl Drop for Stage {
 
 /// A worker that runs.
 pub struct Running {
+    /// Tells it to stop.
     pub stop: CancellationToken,
+    /// What it tells about itself.
     pub status: Status,
+    /// Ends when it has drained.
     pub task: JoinHandle<()>,
 }
 
@@ -66,11 +75,15 @@ impl Running {
 }
 
 impl Stage {
+    /// An empty stage.
     pub async fn set() -> Self {
         let dir = std::env::temp_dir().join(format!("sortie-worker-{}", JobId::generate()));
         let store = StoreOptions { lease: LEASE, ..StoreOptions::default() };
-        let options =
-            backend_embedded::Options { store, sync: backend_embedded::Sync::Normal, ..backend_embedded::Options::new(&dir) };
+        let options = backend_embedded::Options {
+            store,
+            sync: backend_embedded::Sync::Normal,
+            ..backend_embedded::Options::new(&dir)
+        };
         let backend = backend_embedded::open(options).await.unwrap();
         let real = Ports { queue: backend.queue(), store: backend.store(), registry: backend.registry() };
         let faults = Faults::default();
@@ -85,6 +98,7 @@ impl Stage {
         Self { faults, ports, real, script, metrics, registry, dir, workers: Mutex::default() }
     }
 
+    /// Starts a worker.
     pub async fn worker(&self, slots: usize, drain: Duration) -> Running {
         let options = Options {
             id: WorkerId::new(format!("w-{}", JobId::generate())).unwrap(),
@@ -115,6 +129,7 @@ impl Stage {
         spec
     }
 
+    /// Records a job and does not publish it.
     pub async fn record(&self, input: Value, version: Value, change: impl FnOnce(&mut JobSpec)) -> JobSpec {
         let mut content = json!({"handler": {"kind": "python", "source": "x"}});
         content.as_object_mut().unwrap().extend(version.as_object().unwrap().clone());
@@ -146,6 +161,7 @@ impl Stage {
         spec
     }
 
+    /// Puts a recorded job on the queue.
     pub async fn publish(&self, spec: &JobSpec) {
         self.real.queue.publish(spec).await.unwrap();
         self.real.store.published(spec.id).await.unwrap();
@@ -162,6 +178,7 @@ impl Stage {
         }
     }
 
+    /// The job as it is now.
     pub async fn job(&self, spec: &JobSpec) -> Job {
         self.real.store.get(&spec.tenant, spec.id).await.unwrap().unwrap()
     }
@@ -171,6 +188,7 @@ impl Stage {
         self.until(spec, |job| job.state.is_terminal()).await
     }
 
+    /// The job once `done` says so of it, while a dispatcher sweeps beside.
     pub async fn until(&self, spec: &JobSpec, done: impl Fn(&Job) -> bool) -> Job {
         within(async {
             loop {
@@ -206,15 +224,19 @@ impl Stage {
 
     /// The value of a metric, all labels together.
     pub fn metric(&self, name: &str) -> f64 {
-        let family = self.registry.gather().into_iter().find(|family| family.name() == name);
-        let family = family.unwrap_or_else(|| panic!("no metric {name}"));
+        // A metric with labels is not there before it is first touched.
+        let families = self.registry.gather();
+        let Some(family) = families.iter().find(|family| family.name() == name) else { return 0.0 };
         let value = |metric: &prometheus::proto::Metric| {
-            metric.get_counter().get_value() + metric.get_gauge().get_value() + metric.get_histogram().get_sample_count() as f64
+            metric.get_counter().get_value()
+                + metric.get_gauge().get_value()
+                + metric.get_histogram().get_sample_count() as f64
         };
         family.get_metric().iter().map(value).sum()
     }
 }
 
+/// What comes of `future`, which must not take long.
 pub async fn within<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(PATIENCE, future).await.expect("nothing happened in time")
 }

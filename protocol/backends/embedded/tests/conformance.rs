@@ -1,4 +1,5 @@
 //! The embedded backend keeps every rule of the three ports.
+//! One folder is one process, so a restart means closing and opening it again.
 
 use async_trait::async_trait;
 use backend_embedded::{Embedded, Options, open};

@@ -78,9 +78,12 @@ pub(crate) struct Incoming {
 #[derive(Debug)]
 pub(crate) struct Buffer {
     // `None` once nobody takes any more.
-    levels: Mutex<Option<Vec<VecDeque<(Instant, Incoming)>>>>,
+    levels: Mutex<Option<Levels>>,
     arrived: Notify,
 }
+
+/// For each urgency, what waits and since when.
+type Levels = Vec<VecDeque<(Instant, Incoming)>>;
 
 impl Buffer {
     pub(crate) fn new(levels: usize) -> Self {
@@ -129,7 +132,7 @@ impl Buffer {
         levels.as_mut()?.iter_mut().find_map(next)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<Vec<VecDeque<(Instant, Incoming)>>>> {
+    fn lock(&self) -> MutexGuard<'_, Option<Levels>> {
         self.levels.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

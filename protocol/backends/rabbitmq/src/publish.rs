@@ -12,7 +12,7 @@ use futures_util::FutureExt;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::types::ShortString;
-use lapin::{BasicProperties, Channel, Confirmation};
+use lapin::{BasicProperties, Channel};
 use protocol::ports::PortError;
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior, timeout, timeout_at};
@@ -190,7 +190,13 @@ struct Landed {
 
 enum Done {
     Counted(u64),
-    Confirmed(Confirmation),
+    Confirmed { taken: bool, returned: Option<Returned> },
+}
+
+/// A message that no queue took: not always the one whose confirm it came with.
+struct Returned {
+    queue: ShortString,
+    id: Option<ShortString>,
 }
 
 impl<'a> Desk<'a> {
@@ -215,20 +221,26 @@ impl<'a> Desk<'a> {
             Work::Count(queues) => self.declare(&queues).await.map(Done::Counted),
             Work::Publish(message) => {
                 id = Some(message.id.clone());
-                self.publish(*message).await.map(Done::Confirmed)
+                self.publish(*message).await
             }
         };
         Landed { id, result, answer }
     }
 
-    async fn publish(&self, message: Message) -> Result<Confirmation, Trouble> {
+    async fn publish(&self, message: Message) -> Result<Done, Trouble> {
         if message.ours {
             self.ensure(&message.queue).await?;
         }
         let options = BasicPublishOptions { mandatory: message.ours, ..BasicPublishOptions::default() };
         let properties = message.properties.with_message_id(message.id);
         let sent = self.channel.basic_publish("".into(), message.queue, options, &message.body, properties);
-        Ok(sent.await?.await?)
+        let confirmation = sent.await?.await?;
+        let taken = !confirmation.is_nack();
+        let returned = confirmation.take_message().map(|message| Returned {
+            queue: message.delivery.routing_key.clone(),
+            id: message.delivery.properties.message_id().clone(),
+        });
+        Ok(Done::Confirmed { taken, returned })
     }
 
     /// Declares a queue once in a session, and again after it was deleted.
@@ -269,21 +281,19 @@ impl<'a> Desk<'a> {
 
     fn settle(&self, landed: Vec<Landed>, returned: &mut HashSet<ShortString>) {
         for flight in &landed {
-            if let Ok(Done::Confirmed(Confirmation::Ack(Some(message)) | Confirmation::Nack(Some(message)))) =
-                &flight.result
-            {
-                self.stands(&message.delivery.routing_key, Standing::Lost(Instant::now()));
-                returned.extend(message.delivery.properties.message_id().clone());
+            if let Ok(Done::Confirmed { returned: Some(message), .. }) = &flight.result {
+                self.stands(&message.queue, Standing::Lost(Instant::now()));
+                returned.extend(message.id.clone());
             }
         }
         for flight in landed {
             let result = match flight.result {
                 Ok(Done::Counted(count)) => Ok(count),
-                Ok(Done::Confirmed(_)) if flight.id.is_some_and(|id| returned.remove(&id)) => {
+                Ok(Done::Confirmed { .. }) if flight.id.is_some_and(|id| returned.remove(&id)) => {
                     Err(Trouble::Returned)
                 }
-                Ok(Done::Confirmed(Confirmation::Nack(_))) => Err(Trouble::Refused),
-                Ok(Done::Confirmed(_)) => Ok(0),
+                Ok(Done::Confirmed { taken: false, .. }) => Err(Trouble::Refused),
+                Ok(Done::Confirmed { .. }) => Ok(0),
                 Err(trouble) => Err(trouble),
             };
             // Who asked may have stopped waiting.

@@ -1,4 +1,5 @@
 //! The RabbitMQ backend keeps every rule of the queue.
+//! Every rule has a prefix of its own on the server in SORTIE_TEST_AMQP_URL.
 
 use async_trait::async_trait;
 use backend_rabbitmq::{Options, RabbitMq, connect};

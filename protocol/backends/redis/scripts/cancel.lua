@@ -5,12 +5,12 @@
 local job = read()
 if not job.state or job.tenant ~= ARGV[2] then return { 'not_found' } end
 if TERMINAL[job.state] then return { 'over', job.state } end
-redis.call('HSET', JOB, 'cancel', '1')
+set('cancel', '1')
 if job.state == 'running' then
     redis.call('PUBLISH', CONST.cancel, ID)
-    wake()
+    commit(job)
     return { 'asked' }
 end
 cancel(job)
-wake()
+commit(job)
 return { 'now' }

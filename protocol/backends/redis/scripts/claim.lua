@@ -19,14 +19,15 @@ if job.state == 'running' then
     end
 elseif NOW >= job.deadline then
     expire(job, ARGV[3], ARGV[4])
+elseif job.state == 'queued' and job.crashes >= CONST.crashes then
+    give_up(job)
 end
 
-if job.state == 'queued' and job.crashes >= CONST.crashes then give_up(job) end
 if TERMINAL[job.state] then
-    wake()
+    commit(job)
     return { 'over', job.state }
 end
 if job.state ~= 'queued' then return { 'not_due' } end
-start(job.attempt + 1, ARGV[2])
-wake()
-return { 'granted', tostring(job.attempt + 1), tostring(job.failures), tostring(job.crashes) }
+start(job, job.attempt + 1, ARGV[2])
+commit(job)
+return { 'granted', tostring(job.attempt), tostring(job.failures), tostring(job.crashes) }

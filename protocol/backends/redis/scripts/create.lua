@@ -3,8 +3,10 @@
 -- ARGV[2..7]: see record(). Returns {'new', state} or {'same', field, value, ...}.
 
 if redis.call('EXISTS', JOB) == 1 then
-    local fields = redis.call('HGETALL', JOB)
-    table.insert(fields, 1, 'same')
-    return fields
+    local known = redis.call('HGETALL', JOB)
+    table.insert(known, 1, 'same')
+    return known
 end
-return { 'new', record() }
+local job = record()
+commit(job)
+return { 'new', job.state }

@@ -10,5 +10,5 @@ if job.state ~= 'scheduled' then
 end
 if not run_at or run_at > NOW or NOW >= job.deadline then return { 'no' } end
 queue(job, 'awaiting_worker', CONST.queued_event)
-wake()
+commit(job)
 return { 'taken' }

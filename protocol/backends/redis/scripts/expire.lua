@@ -17,5 +17,5 @@ if job.state == 'running' then
     end_attempt(job, 'timed_out', ARGV[2])
 end
 expire(job, ARGV[2], ARGV[3])
-wake()
+commit(job)
 return { 'taken' }

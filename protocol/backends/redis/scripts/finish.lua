@@ -21,5 +21,5 @@ elseif state == 'scheduled' then
 else
     queue(job, ARGV[10], event)
 end
-wake()
+commit(job)
 return { 'recorded' }

@@ -1,9 +1,12 @@
 -- What every job script starts with. Rust puts a table CONST in front of it: times in milliseconds, channels,
 -- and the JSON texts that don't depend on the job (src/store/scripts.rs).
 --
--- KEYS, the same for every script and all in one slot: the job (hash), its events (stream), and the indexes of
--- its shard (sorted sets). ARGV[1] is the job's id; the rest is each script's own; '' means "none".
--- Scripts check first and write afterwards, so that a refusal leaves nothing half done.
+-- KEYS, the same for every script and all in one slot: the job (hash), its events (list), and the indexes of
+-- its shard (sorted sets). ARGV[1] is the job's id; the rest is each script's own. '' means "none", in
+-- arguments and in fields.
+--
+-- A script reads, refuses or decides, and only then writes. Fields and events are gathered and written by
+-- commit() in one command each: on the way of every job a command saved is time saved.
 
 local JOB, EVENTS, OUTBOX, DUE, DEADLINES, LEASES, REPLIES, FINISHED, JOBS, DEAD = unpack(KEYS)
 local ID = ARGV[1]
@@ -14,16 +17,19 @@ local NOW = clock[1] * 1000 + math.floor(clock[2] / 1000)
 
 -- The fields that decide; `state` is false if there is no such job.
 local function read()
-    local f = redis.call('HMGET', JOB, 'state', 'attempt', 'deadline', 'tenant', 'crashes', 'failures', 'cancel', 'reply')
+    local f = redis.call('HMGET', JOB, 'state', 'attempt', 'seq', 'deadline', 'tenant', 'appended', 'crashes',
+        'failures', 'cancel', 'reply')
     return {
         state = f[1],
         attempt = tonumber(f[2]) or 0,
-        deadline = tonumber(f[3]) or 0,
-        tenant = f[4] or '',
-        crashes = tonumber(f[5]) or 0,
-        failures = tonumber(f[6]) or 0,
-        cancel = f[7],
-        reply = f[8],
+        seq = tonumber(f[3]) or 0,
+        deadline = tonumber(f[4]) or 0,
+        tenant = f[5] or '',
+        appended = tonumber(f[6]) or 0,
+        crashes = tonumber(f[7]) or 0,
+        failures = tonumber(f[8]) or 0,
+        cancel = f[9],
+        reply = f[10],
     }
 end
 
@@ -40,113 +46,138 @@ local function refusal(job, attempt)
     if job.state ~= 'running' then return 'lost' end
 end
 
--- Wakes who watches the job, in every process.
-local function wake()
-    redis.call('PUBLISH', CONST.wake, ID)
+local fields, events = {}, {}
+
+local function set(field, value)
+    fields[#fields + 1] = field
+    fields[#fields + 1] = value
 end
 
 -- Adds the job's next event.
-local function add_event(kind, attempt, data)
-    local seq = redis.call('HINCRBY', JOB, 'seq', 1)
-    redis.call('XADD', EVENTS, seq .. '-0', 'k', kind, 't', NOW, 'n', attempt, 'd', data)
+local function tell(kind, attempt, data)
+    events[#events + 1] = kind .. ' ' .. NOW .. ' ' .. attempt .. ' ' .. data
 end
 
 -- Adds a batch of the newest attempt, ARGV[from] on in pairs of kind and data, whose first event is the
 -- attempt's `first`-th; skips those that are there already.
 local function add_batch(job, first, from)
-    if from > #ARGV then return end
-    local appended = tonumber(redis.call('HGET', JOB, 'appended')) or 0
     local ordinal = first - 1
     for i = from, #ARGV, 2 do
         ordinal = ordinal + 1
-        if ordinal > appended then
-            add_event(ARGV[i], job.attempt, ARGV[i + 1])
-            appended = ordinal
+        if ordinal > job.appended then
+            tell(ARGV[i], job.attempt, ARGV[i + 1])
+            job.appended = ordinal
         end
     end
-    redis.call('HSET', JOB, 'appended', appended)
+    if from <= #ARGV then set('appended', job.appended) end
+end
+
+-- Writes what was gathered, and wakes who watches the job, in every process.
+local function commit(job)
+    if #events > 0 then
+        for from = 1, #events, 1000 do
+            redis.call('RPUSH', EVENTS, unpack(events, from, math.min(from + 999, #events)))
+        end
+        set('seq', job.seq + #events)
+    end
+    if #fields > 0 then redis.call('HSET', JOB, unpack(fields)) end
+    redis.call('PUBLISH', CONST.wake, ID)
+end
+
+-- Moves the job to another state, and takes it out of the index of the state it is in.
+local function become(job, state, reason, run_at)
+    if job.state == 'running' then
+        redis.call('ZREM', LEASES, ID)
+        -- expire.lua may have put it off by the grace of running jobs.
+        if NOW >= job.deadline and not TERMINAL[state] then redis.call('ZADD', DEADLINES, job.deadline, ID) end
+    elseif job.state == 'queued' then
+        redis.call('ZREM', OUTBOX, ID)
+    elseif job.state == 'scheduled' then
+        redis.call('ZREM', DUE, ID)
+    end
+    set('state', state)
+    set('reason', reason)
+    set('run_at', run_at)
+    job.state = state
 end
 
 -- The job waits for a worker, and must be published.
 local function queue(job, reason, event)
-    redis.call('HSET', JOB, 'state', 'queued', 'reason', reason)
-    redis.call('HDEL', JOB, 'run_at')
-    redis.call('ZREM', DUE, ID)
-    redis.call('ZREM', LEASES, ID)
+    become(job, 'queued', reason, '')
     redis.call('ZADD', OUTBOX, NOW, ID)
-    redis.call('ZADD', DEADLINES, job.deadline, ID)
-    add_event('state', job.attempt, event)
+    tell('state', job.attempt, event)
 end
 
 -- The job waits for a time.
 local function schedule(job, reason, run_at, event)
-    redis.call('HSET', JOB, 'state', 'scheduled', 'reason', reason, 'run_at', run_at)
-    redis.call('ZREM', LEASES, ID)
+    become(job, 'scheduled', reason, run_at)
     redis.call('ZADD', DUE, run_at, ID)
-    redis.call('ZADD', DEADLINES, job.deadline, ID)
-    add_event('state', job.attempt, event)
+    tell('state', job.attempt, event)
 end
 
--- Makes the record of a new job: `queued`, or `scheduled` if its run_at is to come.
+-- Starts the job's record: `queued`, or `scheduled` if its run_at is to come.
 -- ARGV[2..7]: tenant, action, spec, deadline, run_at, reply ('1').
 local function record()
-    local tenant, run_at = ARGV[2], tonumber(ARGV[6])
-    local job = { attempt = 0, deadline = ARGV[5] }
-    redis.call('DEL', JOB, EVENTS)
-    redis.call('HSET', JOB, 'tenant', tenant, 'action', ARGV[3], 'spec', ARGV[4], 'deadline', ARGV[5])
-    if ARGV[7] ~= '' then redis.call('HSET', JOB, 'reply', ARGV[7]) end
-    redis.call('ZADD', JOBS, 0, tenant .. ':' .. ID)
+    local job = { state = false, attempt = 0, seq = 0, tenant = ARGV[2], deadline = tonumber(ARGV[5]), crashes = 0 }
+    local run_at = tonumber(ARGV[6])
+    set('tenant', ARGV[2])
+    set('action', ARGV[3])
+    set('spec', ARGV[4])
+    set('deadline', ARGV[5])
+    if ARGV[7] ~= '' then set('reply', ARGV[7]) end
+    redis.call('ZADD', JOBS, 0, ARGV[2] .. ':' .. ID)
+    redis.call('ZADD', DEADLINES, ARGV[5], ID)
     if run_at and run_at > NOW then
         schedule(job, 'not_due', ARGV[6], CONST.not_due_event)
-        return 'scheduled'
+    else
+        queue(job, 'awaiting_worker', CONST.queued_event)
     end
-    queue(job, 'awaiting_worker', CONST.queued_event)
-    return 'queued'
+    return job
 end
 
 -- Starts `attempt` and holds it for a lease.
-local function start(attempt, worker)
-    local a = 'a:' .. attempt
-    redis.call('HSET', JOB, 'state', 'running', 'attempt', attempt, 'appended', 0, a .. ':w', worker, a .. ':s', NOW)
-    redis.call('HDEL', JOB, 'reason', 'run_at')
-    redis.call('ZREM', OUTBOX, ID)
+local function start(job, attempt, worker)
+    become(job, 'running', '', '')
     redis.call('ZADD', LEASES, NOW + CONST.lease, ID)
-    add_event('state', attempt, CONST.running_event)
+    job.attempt = attempt
+    set('attempt', attempt)
+    set('appended', 0)
+    set('a:' .. attempt .. ':w', worker)
+    set('a:' .. attempt .. ':s', NOW)
+    tell('state', attempt, CONST.running_event)
 end
 
 -- Records how the newest attempt ended, and counts it.
 local function end_attempt(job, outcome, err)
     local a = 'a:' .. job.attempt
-    redis.call('HSET', JOB, a .. ':e', NOW, a .. ':o', outcome)
-    if err ~= '' then redis.call('HSET', JOB, a .. ':x', err) end
+    set(a .. ':e', NOW)
+    set(a .. ':o', outcome)
+    set(a .. ':x', err)
     if outcome == 'crashed' then
-        job.crashes = redis.call('HINCRBY', JOB, 'crashes', 1)
+        job.crashes = job.crashes + 1
+        set('crashes', job.crashes)
     elseif outcome == 'failed' or outcome == 'timed_out' then
-        job.failures = redis.call('HINCRBY', JOB, 'failures', 1)
+        set('failures', job.failures + 1)
     end
 end
 
 -- Ends the job for ever: the record, its last event, the indexes, and how long it is kept.
 local function end_job(job, state, result, err, event, dead)
-    redis.call('HSET', JOB, 'state', state, 'finished_at', NOW)
-    if result ~= '' then redis.call('HSET', JOB, 'result', result) end
-    if err ~= '' then redis.call('HSET', JOB, 'error', err) end
-    redis.call('HDEL', JOB, 'reason', 'run_at')
-    redis.call('ZREM', OUTBOX, ID)
-    redis.call('ZREM', DUE, ID)
+    become(job, state, '', '')
+    set('finished_at', NOW)
+    set('result', result)
+    set('error', err)
+    tell('result', job.attempt, event)
     redis.call('ZREM', DEADLINES, ID)
-    redis.call('ZREM', LEASES, ID)
-    add_event('result', job.attempt, event)
     local member = job.tenant .. ':' .. ID
-    if dead then
-        redis.call('HSET', JOB, 'dead', '1')
-        redis.call('ZADD', DEAD, 0, member)
-    end
-    if job.reply then redis.call('ZADD', REPLIES, 0, ID) end
+    redis.call('ZADD', FINISHED, NOW + CONST.retention, member)
     redis.call('PEXPIRE', JOB, CONST.retention)
     redis.call('PEXPIRE', EVENTS, CONST.retention)
-    redis.call('ZADD', FINISHED, NOW + CONST.retention, member)
-    job.state = state
+    if job.reply then redis.call('ZADD', REPLIES, 0, ID) end
+    if dead then
+        set('dead', '1')
+        redis.call('ZADD', DEAD, 0, member)
+    end
 end
 
 -- Ends a job past its deadline; `err` and `event` name the deadline, so Rust makes them.
@@ -173,6 +204,5 @@ local function lapse(job, expired_error, expired_event)
         give_up(job)
     else
         queue(job, 'worker_lost', CONST.worker_lost_event)
-        job.state = 'queued'
     end
 end

@@ -9,5 +9,5 @@ if job.state ~= 'running' then
 end
 if lease() > NOW then return { 'no' } end
 lapse(job, ARGV[2], ARGV[3])
-wake()
+commit(job)
 return { job.state == 'queued' and 'taken' or 'no' }

@@ -6,13 +6,13 @@
 local attempt = tonumber(ARGV[8])
 local job = read()
 if not job.state then
-    record()
-    job = read()
+    redis.call('DEL', EVENTS)
+    job = record()
 end
 if job.attempt < attempt and not TERMINAL[job.state] then
     if job.state == 'running' then end_attempt(job, 'interrupted', '') end
     if job.state ~= 'queued' then queue(job, 'awaiting_worker', CONST.queued_event) end
-    start(attempt, CONST.unknown_worker)
+    start(job, attempt, CONST.unknown_worker)
 end
-wake()
+commit(job)
 return { 'restored' }

@@ -32,9 +32,9 @@ impl Fields {
         self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
-    /// The text of a field that may be missing.
+    /// The text of a field that may be missing, or empty, which means the same.
     pub(crate) fn text(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(String::as_str)
+        self.0.get(name).map(String::as_str).filter(|text| !text.is_empty())
     }
 
     /// The value of a field that may be missing.

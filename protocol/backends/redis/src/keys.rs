@@ -73,7 +73,7 @@ impl Keys {
         format!("{}:{{{:02}}}:job:{job}", self.prefix, job.shard(SHARDS))
     }
 
-    /// The events of a job: a stream.
+    /// The events of a job: a list.
     pub(crate) fn events(&self, job: JobId) -> String {
         format!("{}:{{{:02}}}:events:{job}", self.prefix, job.shard(SHARDS))
     }

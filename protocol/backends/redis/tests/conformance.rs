@@ -1,4 +1,5 @@
 //! The Redis backend keeps every rule of the store and the registry.
+//! Every rule has a prefix of its own on the server in SORTIE_TEST_REDIS_URL.
 
 use async_trait::async_trait;
 use backend_redis::{Options, connect};

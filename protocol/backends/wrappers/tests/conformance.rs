@@ -1,4 +1,5 @@
 //! The wrappers keep every rule of what they wrap: `faulty` without orders, and `metered`.
+//! What they wrap is the embedded backend, which keeps the rules by itself.
 
 use async_trait::async_trait;
 use backend_embedded::{Embedded, Options, open};

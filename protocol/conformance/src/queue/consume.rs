@@ -1,4 +1,5 @@
 //! Who gets which job, when, and how many at a time.
+//! Order and ceilings hold within one lane and priority; between those the queue chooses.
 
 use std::collections::BTreeSet;
 use std::time::Duration;

@@ -1,4 +1,5 @@
 //! What becomes of a delivery: acked, released, dropped, put aside, or out when its consumer goes.
+//! Settling happens in the background and in order: that order is how rules know that it has happened.
 
 use super::Fixture;
 use crate::sample::{UNICODE, job};
@@ -89,6 +90,7 @@ pub async fn any_text_may_be_the_reason_of_a_dead_letter(queue: Fixture) {
         assert_eq!(delivery.job.id, jobs[0]);
         delivery.dead_letter(&reason);
     }
+    drop(taker);
     assert_eq!(queue.rest().await, []);
 }
 

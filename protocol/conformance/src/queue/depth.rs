@@ -1,4 +1,5 @@
 //! What a queue tells about itself.
+//! A server may count a moment later than it acts, so rules wait for a number to appear.
 
 use protocol::id::Lane;
 use protocol::job::{JobSpec, Priority};

@@ -1,4 +1,5 @@
 //! What publishing promises.
+//! Durable when it returns, to the letter, and once for every publication.
 
 use std::collections::BTreeSet;
 
@@ -73,6 +74,7 @@ pub async fn an_ack_leaves_a_second_publication_of_the_job(queue: Fixture) {
     let second = taker.take().await;
     assert_eq!(second.job, job);
     second.ack();
+    drop(taker);
     assert_eq!(queue.rest().await, []);
 }
 

@@ -1,4 +1,5 @@
 //! Actions: the switch, lists and deletion.
+//! What is deleted is found no more, but its contents and its numbers are never given up.
 
 use super::{Fixture, name, us};
 use crate::sample::{action, content, tenant};

@@ -1,4 +1,5 @@
 //! Contents by hash: of versions and of unsaved drafts, for their own tenant only.
+//! A worker reads a job's content by the hash in its message, whatever became of the action.
 
 use std::collections::BTreeMap;
 

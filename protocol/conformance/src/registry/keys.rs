@@ -1,4 +1,5 @@
 //! API keys: found by the hash of their secret, kept by their tenant.
+//! The one place of the registry that is asked without knowing the tenant is the hash of a secret.
 
 use protocol::id::KeyId;
 use protocol::key::{Key, KeyHash};

@@ -1,4 +1,5 @@
 //! Versions: immutable contents with numbers that are given once.
+//! A version never changes and its number never means anything else.
 
 use std::collections::BTreeSet;
 

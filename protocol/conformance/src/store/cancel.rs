@@ -1,4 +1,5 @@
 //! Cancelling on request.
+//! At once where nothing runs; otherwise when the worker says so, or is lost.
 
 use protocol::error::Code;
 use protocol::id::JobId;
@@ -102,7 +103,7 @@ pub async fn a_job_of_nobody_or_of_another_tenant_is_not_found(store: Fixture) {
 }
 
 pub async fn a_cancelled_job_is_never_due(store: Fixture) {
-    let (cancelled, due) = (job_in(40), job_in(50));
+    let (cancelled, due) = (job_in(200), job_in(210));
     store.add(&cancelled).await;
     store.add(&due).await;
     assert_eq!(store.ask_to_cancel(&cancelled).await, Cancelled::Now);

@@ -1,4 +1,5 @@
 //! Recording a job, and the caller's own key that makes one request one job.
+//! Callers try again when an answer is lost; that must never make a second job.
 
 use std::collections::BTreeMap;
 

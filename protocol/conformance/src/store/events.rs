@@ -1,4 +1,5 @@
 //! A job's events: numbered without a gap, added once, and only by the newest attempt.
+//! Workers send a batch again when its answer was lost; readers must not notice.
 
 use protocol::event::{EventBatch, EventKind, NewEvent};
 use protocol::ports::Appended::{Lost, Stored};

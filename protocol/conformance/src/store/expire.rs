@@ -1,6 +1,7 @@
 //! Deadlines: every job ends, whatever becomes of its workers.
+//! A worker gets a short grace to report by itself before the sweep ends its job.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use protocol::deadline::GRACE;
 use protocol::error::Code;
@@ -47,7 +48,7 @@ pub async fn a_scheduled_job_expires_at_its_deadline(store: Fixture) {
     store.add(&later).await;
     assert_eq!(store.expire_until_over(&later).await, 1);
     assert_eq!(store.read(&later).await.next_run_at, None);
-    let retried = job_with_deadline_in(60);
+    let retried = job_with_deadline_in(200);
     store.add(&retried).await;
     store.start(&retried).await;
     let verdict = Verdict::Retry { at: in_ms(30_000), error: error("again") };
@@ -57,29 +58,28 @@ pub async fn a_scheduled_job_expires_at_its_deadline(store: Fixture) {
 }
 
 pub async fn a_running_job_expires_after_the_grace_only(store: Fixture) {
-    let spec = job_with_deadline_in(50);
+    let spec = job_with_deadline_in(200);
     store.add(&spec).await;
     store.start(&spec).await;
-    let until_deadline = Instant::now() + Duration::from_millis(50);
     assert_eq!(store.expire_until_over(&spec).await, 1);
-    // Clocks that differ by a little are no reason to fail.
-    assert!(Instant::now() + Duration::from_millis(20) >= until_deadline + GRACE);
+    let finished = store.read(&spec).await.finished_at.unwrap();
+    assert!(finished >= spec.deadline.plus(GRACE), "not before {finished}");
     assert_eq!(store.story(&spec).await[1..], ["1 running", "1 result expired"]);
     assert_eq!(store.finish(&spec, 1, &succeed("1")).await.unwrap(), Finished::Late);
 }
 
 pub async fn a_worker_can_report_within_the_grace(store: Fixture) {
-    let spec = job_with_deadline_in(30);
+    let spec = job_with_deadline_in(150);
     store.add(&spec).await;
     store.start(&spec).await;
-    pass(Duration::from_millis(30)).await;
+    pass(Duration::from_millis(150)).await;
     assert_eq!(store.expire(100).await.unwrap(), 0);
     store.end(&spec, 1, &finish(Outcome::TimedOut, Verdict::Expire)).await;
     assert_eq!(store.read(&spec).await.attempts[0].outcome, Some(Outcome::TimedOut));
 }
 
 pub async fn a_job_to_be_cancelled_expires_too(store: Fixture) {
-    let spec = job_with_deadline_in(30);
+    let spec = job_with_deadline_in(200);
     store.add(&spec).await;
     store.start(&spec).await;
     assert_eq!(store.cancel(&spec.tenant, spec.id).await.unwrap(), Cancelled::Asked);

@@ -1,4 +1,5 @@
 //! The end of an attempt, and what its verdict makes of the job.
+//! The first terminal write wins, whoever comes with the second.
 
 use protocol::event::EventBatch;
 use protocol::job::Reason;

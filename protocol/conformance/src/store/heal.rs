@@ -109,7 +109,7 @@ pub async fn a_race_to_restore_a_job_starts_one_attempt(store: Fixture) {
 /// Sweeps find a restored job like any other.
 pub async fn a_restored_job_ends_like_any_other(store: Fixture) {
     let store = store.with_short_leases().await;
-    let (lost, late) = (job(), job_with_deadline_in(100));
+    let (lost, late) = (job(), job_with_deadline_in(250));
     assert_eq!(store.hold(&late, 1).await, Renewal::Held);
     assert_eq!(store.start(&lost).await, 1);
     until("the lost one is reaped", || async {

@@ -1,4 +1,5 @@
 //! How an attempt is held, and how its worker learns that it is not any more.
+//! A lease is time, so these rules let some pass; they use short ones.
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
 //! Lists of jobs: newest first, filtered, in pages.
+//! People page through lists while jobs come and go.
 
 use std::collections::BTreeMap;
 

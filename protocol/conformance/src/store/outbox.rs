@@ -1,4 +1,5 @@
 //! The outbox: no job that must be published is forgotten, and none is published by everybody at once.
+//! Taking a mark hides it for an age, so that a dispatcher that dies with it loses nothing.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};

@@ -1,4 +1,5 @@
 //! Reading one job and its events: from anywhere, as often as one likes, by its own tenant only.
+//! What is read here is what a stream shows that was cut and taken up again.
 
 use protocol::event::EventKind;
 use protocol::id::JobId;

@@ -1,4 +1,5 @@
 //! Answers that are sent without being asked for.
+//! Like the outbox, but for the way back: each answer goes to one sender at a time until it was sent.
 
 use std::time::Duration;
 

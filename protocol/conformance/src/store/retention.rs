@@ -1,4 +1,5 @@
 //! How long finished jobs are kept.
+//! Some servers forget by themselves, others when asked: to readers that looks the same.
 
 use protocol::job::JobSpec;
 use protocol::ports::{Cancelled, JobFilter};

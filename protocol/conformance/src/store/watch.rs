@@ -1,4 +1,5 @@
 //! Being woken instead of asking again and again. A needless wake-up is allowed, a missing one is not.
+//! Where several clients can be, the one that changes the job is another one than the one that watches.
 
 use protocol::hub::Watch;
 use protocol::id::JobId;
@@ -20,7 +21,7 @@ impl Fixture {
 }
 
 pub async fn a_watch_wakes_on_every_change(store: Fixture) {
-    let (spec, worker) = (job_in(50), store.other().await);
+    let (spec, worker) = (job_in(200), store.other().await);
     store.add(&spec).await;
     let mut watch = store.watch(spec.id);
     until("the job is due", || async { worker.due(10).await.unwrap().pop() }).await;

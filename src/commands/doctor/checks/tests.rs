@@ -29,16 +29,19 @@ fn without_a_python_nothing_can_run() {
 }
 
 #[test]
-fn a_folder_must_be_writable_and_have_room() {
-    let folder = |refused: Option<&str>, free| Folder {
+fn a_folder_must_be_writable_and_free() {
+    let folder = |refused: Option<&str>, store| Folder {
         path: PathBuf::from("/d"),
         exists: true,
         refused: refused.map(str::to_owned),
-        free,
+        store,
     };
-    assert_eq!(levels(&data(&folder(None, Some(5 << 30)))), [Ok, Ok]);
-    assert_eq!(levels(&data(&folder(None, Some(5 << 20)))), [Ok, Warning]);
-    assert_eq!(levels(&data(&folder(Some("read-only"), None))), [Problem]);
+    let taken = || Some(Err(OpenError::InUse { dir: "/d".into() }));
+    assert_eq!(levels(&data(&folder(None, None), false)), [Ok]);
+    assert_eq!(levels(&data(&folder(None, Some(Result::Ok(()))), false)), [Ok, Ok]);
+    assert_eq!(levels(&data(&folder(None, taken()), false)), [Ok, Problem]);
+    assert_eq!(levels(&data(&folder(None, taken()), true)), [Ok, Ok]);
+    assert_eq!(levels(&data(&folder(Some("read-only"), None), false)), [Problem]);
 }
 
 #[test]

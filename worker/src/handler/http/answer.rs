@@ -29,6 +29,9 @@ pub(super) async fn read(
     if !response.status().is_success() {
         return Err(refused(response).await);
     }
+    if response.status() == StatusCode::NO_CONTENT {
+        return Ok(Ending::Returned(Json::null()));
+    }
     let media = Media::of(response.headers());
     if media == Media::EventStream {
         return stream(response, pointer, events).await;

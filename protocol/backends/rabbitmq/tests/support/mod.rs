@@ -1,20 +1,31 @@
 //! A server reached through a door that the test can shut, a prefix of its own, and a client of the test's
 //! own to look at the server from outside.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "helpers of tests: a panic is how a test fails"
+)]
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use backend_rabbitmq::{Options, RabbitMq, connect};
-use lapin::options::{BasicGetOptions, ExchangeDeleteOptions, QueueDeclareOptions, QueueDeleteOptions};
+use lapin::options::{
+    BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, ExchangeDeleteOptions, QueueDeclareOptions,
+    QueueDeleteOptions,
+};
 use lapin::types::FieldTable;
 use lapin::uri::AMQPUri;
-use lapin::{Channel, Connection, ConnectionProperties};
+use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
 use protocol::id::{ActionName, ContentHash, JobId, Lane, TenantId};
 use protocol::job::{JobSpec, Priority};
 use protocol::json::Json;
 use protocol::retry::RetryPolicy;
 use protocol::secret::Secret;
 use protocol::time::Timestamp;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
@@ -37,6 +48,7 @@ impl Bench {
             .await
             .expect("the server in SORTIE_TEST_AMQP_URL answers");
         let outside = connection.create_channel().await.unwrap();
+        outside.confirm_select(ConfirmSelectOptions::default()).await.unwrap();
         let mut uri: AMQPUri = server.parse().unwrap();
         let door = Door::to(uri.authority.host.clone(), uri.authority.port).await;
         uri.authority.host = "127.0.0.1".into();
@@ -60,6 +72,13 @@ impl Bench {
     /// A channel of its own, for questions whose answer may be an error.
     pub(crate) async fn look(&self) -> Channel {
         self.connection.create_channel().await.unwrap()
+    }
+
+    /// Sends a message as any other client would, and waits until the server has it.
+    pub(crate) async fn send(&self, exchange: &str, key: &str, body: &[u8], properties: BasicProperties) {
+        let options = BasicPublishOptions::default();
+        let sent = self.outside.basic_publish(exchange.into(), key.into(), options, body, properties).await;
+        sent.unwrap().await.unwrap();
     }
 
     /// Messages that wait in a queue.
@@ -108,27 +127,25 @@ enum Way {
 pub(crate) struct Door {
     pub(crate) port: u16,
     way: Arc<watch::Sender<Way>>,
+    answers: Arc<watch::Sender<bool>>,
 }
 
 impl Door {
     async fn to(host: String, port: u16) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-        let door =
-            Self { port: listener.local_addr().unwrap().port(), way: watch::Sender::new(Way::Open).into() };
-        let way = door.way.clone();
+        let (way, answers) = (Arc::new(watch::Sender::new(Way::Open)), Arc::new(watch::Sender::new(true)));
+        let door = Self { port: listener.local_addr().unwrap().port(), way, answers };
+        let (way, answers) = (door.way.clone(), door.answers.clone());
         tokio::spawn(async move {
-            while let Ok((mut near, _)) = listener.accept().await {
-                let (host, mut changed) = (host.clone(), way.subscribe());
+            while let Ok((near, _)) = listener.accept().await {
+                let (host, mut changed, answers) = (host.clone(), way.subscribe(), answers.subscribe());
                 tokio::spawn(async move {
                     let way = *changed.borrow_and_update();
                     let through = async {
                         match way {
                             Way::Shut => {}
                             Way::Silent => std::future::pending().await,
-                            Way::Open => {
-                                let mut far = TcpStream::connect((host, port)).await.unwrap();
-                                drop(tokio::io::copy_bidirectional(&mut near, &mut far).await);
-                            }
+                            Way::Open => pass(near, (host, port), answers).await,
                         }
                     };
                     tokio::select! {
@@ -154,6 +171,30 @@ impl Door {
     /// Cuts every connection and lets new ones through.
     pub(crate) fn open(&self) {
         self.way.send_replace(Way::Open);
+    }
+
+    /// Whether what the server says gets through. What is held back comes later, in order.
+    pub(crate) fn answers(&self, through: bool) {
+        self.answers.send_replace(through);
+    }
+}
+
+async fn pass(near: TcpStream, server: (String, u16), mut answers: watch::Receiver<bool>) {
+    let far = TcpStream::connect(server).await.unwrap();
+    let ((mut asked, mut answer), (mut said, mut question)) = (near.into_split(), far.into_split());
+    let answering = async {
+        let mut buffer = vec![0; 64 * 1024];
+        while let Ok(count @ 1..) = said.read(&mut buffer).await {
+            answers.wait_for(|through| *through).await.unwrap();
+            if answer.write_all(&buffer[..count]).await.is_err() {
+                break;
+            }
+        }
+    };
+    // The end of one direction is the end of both.
+    tokio::select! {
+        _ = tokio::io::copy(&mut asked, &mut question) => {}
+        () = answering => {}
     }
 }
 

@@ -21,7 +21,7 @@ impl RedisStore {
         Ok((job.spec.tenant == *tenant).then_some(job))
     }
 
-    /// The record is read before the stream: what is added between the two only makes the page longer.
+    /// The record is read before the events: what is added between the two only makes the page longer.
     pub(super) async fn read_events(
         &self,
         tenant: &TenantId,
@@ -32,11 +32,13 @@ impl RedisStore {
         const OPERATION: &str = "store.events";
         let mut commands = redis::pipe();
         commands.cmd("HMGET").arg(self.keys.job(job)).arg(&["tenant", "state", "seq"]);
-        commands.cmd("XRANGE").arg(self.keys.events(job)).arg(format!("({after}-0")).arg("+");
-        commands.arg("COUNT").arg(rows(limit));
+        // Numbers start at 1 and have no gap, so the event behind `after` stands at that place.
+        let first = i64::try_from(after).unwrap_or(i64::MAX);
+        let range = if limit == 0 { (1, 0) } else { (first, first.saturating_add(rows(limit) - 1)) };
+        commands.cmd("LRANGE").arg(self.keys.events(job)).arg(range);
         let mut answers = self.connection.run_all(OPERATION, &commands).await?.into_iter();
         let record: Vec<Option<String>> = read(OPERATION, answers.next())?;
-        let entries: Vec<(String, Fields)> = read(OPERATION, answers.next())?;
+        let entries: Vec<String> = read(OPERATION, answers.next())?;
 
         let [Some(owner), Some(state), seq] = record.as_slice() else { return Ok(None) };
         if owner != tenant.as_str() {
@@ -44,7 +46,8 @@ impl RedisStore {
         }
         let events = entries
             .iter()
-            .map(|(id, fields)| record::event(id, fields))
+            .zip(after.saturating_add(1)..)
+            .map(|(entry, seq)| record::event(seq, entry))
             .collect::<Result<Vec<_>, _>>()
             .map_err(|e| e.during(OPERATION))?;
         let last = events.last().map_or(after, |event| event.seq);

@@ -1,4 +1,4 @@
-//! From a job's hash and an event's stream entry to our words, and from a spec to the arguments of a script.
+//! From a job's hash and an entry of its events to our words, and from a spec to the arguments of a script.
 //! Nothing that is read back is trusted.
 
 use std::collections::BTreeMap;
@@ -54,18 +54,19 @@ pub(super) fn job(fields: &Fields) -> Result<Job, Unreadable> {
     })
 }
 
-/// The event of a stream entry.
-pub(super) fn event(id: &str, fields: &Fields) -> Result<Event, Unreadable> {
-    let entry = || -> Option<Event> {
+/// The event number `seq`, from its entry: `kind time attempt data`.
+pub(super) fn event(seq: u64, entry: &str) -> Result<Event, Unreadable> {
+    let parts = || -> Option<Event> {
+        let mut parts = entry.splitn(4, ' ');
         Some(Event {
-            seq: number(id.strip_suffix("-0")?)?,
-            kind: EventKind::from_name(fields.text("k")?)?,
-            at: instant(fields.text("t")?)?,
-            attempt: number(fields.text("n")?)?,
-            data: Json::parse(fields.text("d")?.to_owned()).ok()?,
+            seq,
+            kind: EventKind::from_name(parts.next()?)?,
+            at: instant(parts.next()?)?,
+            attempt: number(parts.next()?)?,
+            data: Json::parse(parts.next()?.to_owned()).ok()?,
         })
     };
-    entry().ok_or_else(|| Unreadable::at(format!("the event {id}")))
+    parts().ok_or_else(|| Unreadable::at(format!("the event {seq}")))
 }
 
 /// The attempts of a record: fields `a:<number>:<what>`.
@@ -117,6 +118,13 @@ mod tests {
     }
 
     #[test]
+    fn an_event_reads_back_to_the_letter() {
+        let event = event(7, "chunk 5 2 { \"a b\" : 1.50 }").unwrap();
+        assert_eq!((event.seq, event.kind, event.attempt), (7, EventKind::Chunk, 2));
+        assert_eq!((event.at.millis(), event.data.text()), (5, "{ \"a b\" : 1.50 }"));
+    }
+
+    #[test]
     fn what_we_did_not_write_is_unreadable_and_no_panic() {
         for bad in [
             ("spec", "{"),
@@ -132,6 +140,8 @@ mod tests {
             assert!(job(&fields(&[bad])).is_err(), "{bad:?}");
         }
         assert!(job(&Fields::default()).is_err());
-        assert!(event("1-1", &Fields::default()).is_err());
+        for bad in ["", "chunk", "chunk 1 2", "chunk x 1 {}", "chunk 1 1 {", "shout 1 1 {}"] {
+            assert!(event(1, bad).is_err(), "{bad}");
+        }
     }
 }
