@@ -132,7 +132,7 @@ impl Running {
             None => (None, None),
         };
         // 4. The dispatcher's background work, and its API.
-        let (mut router, mut background, mut key) = (Router::new(), None, None);
+        let (mut router, mut dispatches, mut background, mut key) = (Router::new(), None, None, None);
         if settings.role.dispatches() {
             let (secret, made) = match &settings.admin_key {
                 Some(secret) => (secret.clone(), false),
@@ -140,6 +140,7 @@ impl Running {
             };
             let dispatcher = assemble::dispatcher(settings, &backends, secret.clone(), &metrics)?;
             router = dispatcher::http::router(dispatcher.clone());
+            dispatches = Some(dispatcher.clone());
             background = Some(Part::spawn(|stop| dispatcher::background::run(dispatcher, stop)));
             key = Some((secret, made));
         }
@@ -149,6 +150,7 @@ impl Running {
             queue: backends.queue.clone(),
             store: backends.store.clone(),
             registry: backends.registry.clone(),
+            dispatcher: dispatches,
             worker: status,
             draining,
             metrics,

@@ -11,6 +11,7 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use dispatcher::Dispatcher;
 use prometheus::{Encoder, TextEncoder};
 use protocol::ports::{PortError, Queue, Registry, Store};
 use serde::Serialize;
@@ -48,6 +49,8 @@ pub(crate) struct Watched {
     pub(crate) store: Arc<dyn Store>,
     /// The ports that it needs.
     pub(crate) registry: Arc<dyn Registry>,
+    /// Its dispatcher, if it has one.
+    pub(crate) dispatcher: Option<Dispatcher>,
     /// Its worker, if it has one.
     pub(crate) worker: Option<worker::Status>,
     /// Fires when the process begins to end.
@@ -94,6 +97,12 @@ impl Watched {
         );
         let mut parts =
             BTreeMap::from([("queue", port(queue)), ("store", port(store)), ("registry", port(registry))]);
+        // Ready means that the next request is accepted, not only that the server answers.
+        if parts["queue"].ok && self.dispatcher.as_ref().is_some_and(|dispatcher| !dispatcher.accepts_jobs())
+        {
+            parts
+                .insert("queue", Part { ok: false, detail: Some("back, and about to be used again".into()) });
+        }
         if let Some(worker) = &self.worker {
             parts.insert("worker", slots(worker));
         }

@@ -1,5 +1,10 @@
 //! The rules about the tree itself that a machine can check: who may depend on whom, how files open, how long
 //! they are, where `unsafe` may stand, and which dependencies may come twice.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a panic is how a test fails, and figures are printed"
+)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

@@ -1,4 +1,11 @@
 //! Journeys through the real binary, each in both modes: embedded, and over RabbitMQ and Redis.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a panic is how a test fails, and figures are printed"
+)]
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -1,6 +1,6 @@
 //! What the tests of the whole binary share: starting it in any role, talking to it over HTTP, and waiting
 //! for a condition instead of sleeping.
-#![allow(dead_code, reason = "each test program uses its own part of this")]
+#![allow(dead_code, unused_imports, reason = "each test program uses its own part of this")]
 
 pub(crate) mod client;
 pub(crate) mod process;

@@ -146,6 +146,7 @@ macro_rules! __every_store_rule {
                 a_scheduled_job_expires_at_its_deadline
                 a_running_job_expires_after_the_grace_only
                 a_worker_can_report_within_the_grace
+                a_claim_keeps_the_grace_too
                 a_job_to_be_cancelled_expires_too
                 a_job_is_expired_by_one_caller_only
                 a_race_of_result_and_deadline_has_one_end

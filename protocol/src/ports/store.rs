@@ -40,7 +40,8 @@ pub trait Store: Send + Sync {
     async fn published(&self, job: JobId) -> Result<(), PortError>;
 
     /// Starts the next attempt of a job that was delivered. First ends what must be ended: a job past its
-    /// deadline becomes `expired`; a previous attempt whose lease lapsed is counted as a crash, at
+    /// deadline becomes `expired` (one whose attempt is still held, after the grace only: see
+    /// [`Store::expire`]); a previous attempt whose lease lapsed is counted as a crash, at
     /// [`StoreOptions::crashes`] the job becomes `failed` with `worker_crashed` and a dead letter (attempts
     /// that `finish` recorded as crashed count too), and `cancelled` if its cancellation was asked for.
     async fn claim(&self, job: &JobSpec, worker: &WorkerId) -> Result<Claim, PortError>;

@@ -1,6 +1,8 @@
 //! The embedded backend keeps every rule of the three ports.
 //! One folder is one process, so a restart means closing and opening it again.
 
+#![expect(clippy::unwrap_used, reason = "a panic is how a test fails, in its helpers too")]
+
 use async_trait::async_trait;
 use backend_embedded::{Embedded, Options, open};
 use conformance::{Folder, Place, Ports};

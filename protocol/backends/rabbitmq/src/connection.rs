@@ -8,12 +8,14 @@ use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::AsFd;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
+use futures_util::FutureExt;
+use futures_util::stream::{BoxStream, StreamExt};
 use lapin::tcp::{AMQPUriTcpExt, AsyncTcpStream, OwnedTLSConfig};
 use lapin::uri::AMQPUri;
-use lapin::{Channel, Connection, ConnectionProperties};
+use lapin::{Channel, Connection, ConnectionProperties, Event};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
@@ -67,6 +69,11 @@ pub(crate) trait Session: Send {
         state: &watch::Sender<State<Self::Handle>>,
         stop: &CancellationToken,
     ) -> impl Future<Output = Result<(), Trouble>> + Send;
+
+    /// Puts right what made the session fail, where that can be done before the next one.
+    fn repair(&mut self, _server: &Server, _trouble: &Trouble) -> impl Future<Output = ()> + Send {
+        std::future::ready(())
+    }
 }
 
 /// Runs session after session until `stop`.
@@ -87,6 +94,7 @@ pub(crate) async fn supervise<S: Session>(
             Ok(link) => {
                 let since = Instant::now();
                 let ended = session.run(&link, &state, &stop).await;
+                let ended = ended.map_err(|trouble| link.cause().unwrap_or(trouble));
                 proven = since.elapsed() >= PROVEN;
                 link.close().await;
                 ended
@@ -100,9 +108,13 @@ pub(crate) async fn supervise<S: Session>(
         } else {
             tracing::debug!(connection = S::NAME, failures, error = %trouble, "RabbitMQ is still away");
         }
-        state.send_replace(State::Away(Some(trouble)));
+        state.send_replace(State::Away(Some(trouble.clone())));
+        let pausing = async {
+            session.repair(&server, &trouble).await;
+            tokio::time::sleep(pause(failures, random())).await;
+        };
         tokio::select! {
-            () = tokio::time::sleep(pause(failures, random())) => {}
+            () = pausing => {}
             () = stop.cancelled() => {}
         }
     }
@@ -125,6 +137,7 @@ fn random() -> f64 {
 /// An open connection.
 pub(crate) struct Link {
     connection: Connection,
+    events: Mutex<BoxStream<'static, Event>>,
     _socket: Arc<Socket>,
 }
 
@@ -143,7 +156,7 @@ impl Drop for Socket {
 }
 
 impl Link {
-    async fn open(server: &Server, name: &str) -> Result<Self, Trouble> {
+    pub(crate) async fn open(server: &Server, name: &str) -> Result<Self, Trouble> {
         let socket = Arc::new(Socket::default());
         let waiting = Arc::downgrade(&socket);
         let properties = ConnectionProperties::default().with_connection_name(name.into());
@@ -174,7 +187,8 @@ impl Link {
         // Twice: `connect` has its own limit. What ends here early drops the socket and so ends the thread.
         let opened = timeout(OPEN * 2, handshake).await;
         let connection = opened.map_err(|_| Trouble::NoAnswer("connection.open"))??;
-        Ok(Self { connection, _socket: socket })
+        let events = Mutex::new(connection.events_listener().boxed());
+        Ok(Self { connection, events, _socket: socket })
     }
 
     /// A new channel.
@@ -186,6 +200,26 @@ impl Link {
     pub(crate) fn check(&self, channel: &Channel) -> Result<(), Trouble> {
         let alive = self.connection.status().connected() && channel.status().connected();
         if alive { Ok(()) } else { Err(Trouble::Away) }
+    }
+
+    /// Returns once [`Link::check`] fails.
+    pub(crate) async fn ended(&self, channel: &Channel) -> Trouble {
+        loop {
+            tokio::time::sleep(SHORTEST_PAUSE).await;
+            if let Err(trouble) = self.check(channel) {
+                return trouble;
+            }
+        }
+    }
+
+    /// What ended the connection, where the client library has told. The first operation that fails need
+    /// not know it.
+    pub(crate) fn cause(&self) -> Option<Trouble> {
+        let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
+        std::iter::from_fn(|| events.next().now_or_never().flatten()).find_map(|event| match event {
+            Event::Error(error) => Some(Trouble::Amqp(error)),
+            _ => None,
+        })
     }
 
     /// True while the server takes no messages for lack of room.

@@ -22,6 +22,7 @@ use crate::connection::{Link, Server, Session, State, answer, supervise};
 use crate::delivery::{Buffer, Held, Incoming, Settle};
 use crate::error::Trouble;
 use crate::topology::Topology;
+use crate::unreadable;
 
 /// The most that a quorum queue hands to one consumer.
 const PREFETCH_CEILING: u16 = 2_000;
@@ -183,6 +184,16 @@ impl Session for Consuming {
                     return floor.settle(&mut batch).await;
                 }
             }
+        }
+    }
+
+    async fn repair(&mut self, server: &Server, trouble: &Trouble) {
+        if !trouble.is_unreadable() {
+            return;
+        }
+        for (queue, _) in self.wanted.values().flat_map(|wanted| &wanted.queues) {
+            // There may be more than one. Where looking fails, the next session finds the rest.
+            while let Ok(true) = unreadable::put_aside(server, queue).await {}
         }
     }
 }

@@ -38,6 +38,11 @@ impl Trouble {
         PortError::new(self.kind(), operation).because(self)
     }
 
+    /// True if the server sent something that the client library can't parse.
+    pub(crate) fn is_unreadable(&self) -> bool {
+        matches!(self, Self::Amqp(error) if matches!(error.kind(), ErrorKind::ParsingError(_)))
+    }
+
     fn kind(&self) -> Kind {
         match self {
             Self::Amqp(error) => kind(error),

@@ -14,6 +14,7 @@ mod options;
 mod publish;
 mod queue;
 mod topology;
+mod unreadable;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,6 +1,8 @@
 //! The RabbitMQ backend keeps every rule of the queue.
 //! Every rule has a prefix of its own on the server in SORTIE_TEST_AMQP_URL.
 
+#![expect(clippy::unwrap_used, reason = "a panic is how a test fails, in its helpers too")]
+
 use async_trait::async_trait;
 use backend_rabbitmq::{Options, RabbitMq, connect};
 use conformance::{Place, Ports};

@@ -130,6 +130,32 @@ async fn a_message_that_is_no_job_ends_among_the_dead_letters() {
 }
 
 #[tokio::test]
+async fn a_message_that_ends_every_connection_is_put_aside() {
+    let bench = Bench::new().await;
+    let client = bench.client();
+    let queue = client.queue();
+    let (before, behind) = (job(), job());
+    let name = bench.jobs(Priority::Normal);
+    queue.publish(&before).await.unwrap();
+    bench.send_unreadable(&name).await;
+    bench.send_unreadable(&name).await;
+    queue.publish(&behind).await.unwrap();
+
+    let mut consumer = queue.consume(&[Lane::standard()], 10).await.unwrap();
+    let mut ids = std::collections::BTreeSet::new();
+    for _ in 0..30 { println!("DBG dead {} jobs {}", bench.waiting(&bench.name("dead")).await, bench.waiting(&name).await); tokio::time::sleep(Duration::from_millis(200)).await; }
+    while !ids.contains(&behind.id) {
+        let delivery = soon("a delivery", consumer.next()).await;
+        ids.insert(delivery.job.id);
+        delivery.ack();
+    }
+    assert!(ids.contains(&before.id));
+    assert_eq!(bench.waiting(&bench.name("dead")).await, 2);
+    assert_eq!(bench.waiting(&name).await, 0);
+    bench.clean(client).await;
+}
+
+#[tokio::test]
 async fn a_thousand_publishes_are_on_their_way_before_one_is_confirmed() {
     let bench = Bench::new().await;
     let client = bench.client();

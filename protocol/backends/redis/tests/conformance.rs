@@ -1,6 +1,8 @@
 //! The Redis backend keeps every rule of the store and the registry.
 //! Every rule has a prefix of its own on the server in SORTIE_TEST_REDIS_URL.
 
+#![expect(clippy::unwrap_used, reason = "a panic is how a test fails, in its helpers too")]
+
 use async_trait::async_trait;
 use backend_redis::{Options, connect};
 use conformance::{Place, Ports};

@@ -1,6 +1,8 @@
 //! The wrappers keep every rule of what they wrap: `faulty` without orders, and `metered`.
 //! What they wrap is the embedded backend, which keeps the rules by itself.
 
+#![expect(clippy::unwrap_used, reason = "a panic is how a test fails, in its helpers too")]
+
 use async_trait::async_trait;
 use backend_embedded::{Embedded, Options, open};
 use backend_wrappers::faulty::Faults;

@@ -7,7 +7,7 @@ use protocol::deadline::GRACE;
 use protocol::error::Code;
 use protocol::job::JobSpec;
 use protocol::outcome::{Outcome, Verdict};
-use protocol::ports::{Cancelled, Finished};
+use protocol::ports::{Cancelled, Claim, Finished};
 use protocol::state::JobState;
 use protocol::time::Timestamp;
 
@@ -76,6 +76,18 @@ pub async fn a_worker_can_report_within_the_grace(store: Fixture) {
     assert_eq!(store.expire(100).await.unwrap(), 0);
     store.end(&spec, 1, &finish(Outcome::TimedOut, Verdict::Expire)).await;
     assert_eq!(store.read(&spec).await.attempts[0].outcome, Some(Outcome::TimedOut));
+}
+
+pub async fn a_claim_keeps_the_grace_too(store: Fixture) {
+    let spec = job_with_deadline_in(150);
+    store.add(&spec).await;
+    store.start(&spec).await;
+    pass(Duration::from_millis(150)).await;
+    assert_eq!(store.try_start(&spec).await, Claim::Held);
+    assert_eq!(store.read(&spec).await.state, JobState::Running);
+    pass(GRACE).await;
+    assert_eq!(store.try_start(&spec).await, Claim::Over(JobState::Expired));
+    assert_eq!(store.story(&spec).await[1..], ["1 running", "1 result expired"]);
 }
 
 pub async fn a_job_to_be_cancelled_expires_too(store: Fixture) {

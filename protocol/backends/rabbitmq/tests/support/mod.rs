@@ -8,6 +8,8 @@
     reason = "helpers of tests: a panic is how a test fails"
 )]
 
+mod raw;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -79,6 +81,13 @@ impl Bench {
         let options = BasicPublishOptions::default();
         let sent = self.outside.basic_publish(exchange.into(), key.into(), options, body, properties).await;
         sent.unwrap().await.unwrap();
+    }
+
+    /// Sends a message that client libraries can't read.
+    pub(crate) async fn send_unreadable(&self, queue: &str) {
+        let before = self.waiting(queue).await;
+        let _sending = raw::send_unreadable(&conformance::server("SORTIE_TEST_AMQP_URL"), queue).await;
+        until("it is there", async || (self.waiting(queue).await > before).then_some(())).await;
     }
 
     /// Messages that wait in a queue.
