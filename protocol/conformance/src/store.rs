@@ -68,6 +68,7 @@ macro_rules! __every_store_rule {
                 a_lapsed_attempt_is_a_crash_and_the_next_one_starts
                 at_the_crash_limit_the_job_is_given_up
                 crashes_that_workers_reported_count_towards_the_limit
+                a_job_whose_workers_reported_too_many_crashes_is_given_up
                 failures_and_crashes_are_counted_apart
                 no_attempt_starts_after_the_deadline
                 a_lapsed_attempt_past_the_deadline_is_not_followed_by_another

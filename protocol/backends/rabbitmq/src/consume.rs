@@ -14,7 +14,7 @@ use lapin::options::{
 use lapin::types::{FieldTable, ShortString};
 use lapin::{Channel, message::Delivery};
 use tokio::sync::{mpsc, watch};
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -30,6 +30,8 @@ const PREFETCH_CEILING: u16 = 2_000;
 const SETTLE_BATCH: usize = 256;
 /// How often the session looks whether it is alive, and for messages that nobody takes.
 const CHECK: Duration = Duration::from_millis(500);
+/// How long a session goes carefully. The unreadable message may have gone to someone else.
+const CAREFUL: Duration = Duration::from_secs(10);
 /// A first declaration of a queue takes the server a while; a subscription may have many.
 const SUBSCRIBE: Duration = Duration::from_secs(30);
 
@@ -80,7 +82,7 @@ impl Subscriptions {
     ) -> Self {
         let (changes, news) = mpsc::unbounded_channel();
         let (sender, state) = watch::channel(State::Idle);
-        let consuming = Consuming { topology, news, wanted: HashMap::new() };
+        let consuming = Consuming { topology, news, wanted: HashMap::new(), careful: false };
         let starter = Mutex::new(Some(Starter { server, consuming, state: sender, tasks, stop }));
         Self { changes, state, starter, next: AtomicU64::new(0) }
     }
@@ -129,6 +131,8 @@ struct Consuming {
     topology: Topology,
     news: mpsc::UnboundedReceiver<Change>,
     wanted: HashMap<u64, Wanted>,
+    /// One message of each queue at a time: an unreadable one is about, and is found only when it is alone.
+    careful: bool,
 }
 
 /// A message of a subscription's queue; `None` when the server has ended that consumer.
@@ -149,7 +153,8 @@ impl Session for Consuming {
         stop: &CancellationToken,
     ) -> Result<(), Trouble> {
         self.catch_up();
-        let mut floor = Floor::open(link, &self.topology).await?;
+        let mut floor = Floor::open(link, &self.topology, self.careful).await?;
+        let careful_until = Instant::now() + CAREFUL;
         for (id, wanted) in &self.wanted {
             floor.begin(*id, wanted).await?;
         }
@@ -175,6 +180,10 @@ impl Session for Consuming {
                 },
                 _ = check.tick() => {
                     link.check(&floor.channel)?;
+                    if self.careful && Instant::now() >= careful_until {
+                        self.careful = false;
+                        return Err(Trouble::CarefulEnough);
+                    }
                     self.wanted.values().for_each(|wanted| wanted.buffer.give_back());
                 }
                 () = stop.cancelled() => {
@@ -191,9 +200,13 @@ impl Session for Consuming {
         if !trouble.is_unreadable() {
             return;
         }
-        for (queue, _) in self.wanted.values().flat_map(|wanted| &wanted.queues) {
-            // There may be more than one. Where looking fails, the next session finds the rest.
-            while let Ok(true) = unreadable::put_aside(server, queue).await {}
+        if std::mem::replace(&mut self.careful, true) {
+            for (queue, _) in self.wanted.values().flat_map(|wanted| &wanted.queues) {
+                if let Err(error) = unreadable::put_aside(server, queue).await {
+                    // The next session comes by here again.
+                    tracing::debug!(queue = queue.as_str(), %error, "no look at a queue");
+                }
+            }
         }
     }
 }
@@ -228,6 +241,7 @@ impl Consuming {
 /// What one session works with.
 struct Floor<'a> {
     topology: &'a Topology,
+    careful: bool,
     channel: Channel,
     arrivals: SelectAll<BoxStream<'static, Arrived>>,
     tags: HashMap<u64, Vec<ShortString>>,
@@ -236,12 +250,12 @@ struct Floor<'a> {
 }
 
 impl<'a> Floor<'a> {
-    async fn open(link: &Link, topology: &'a Topology) -> Result<Self, Trouble> {
+    async fn open(link: &Link, topology: &'a Topology, careful: bool) -> Result<Self, Trouble> {
         let channel = link.channel().await?;
         let (settle, settled) = mpsc::unbounded_channel();
         answer("queue.declare", topology.declare(&channel, &topology.dead())).await?;
         let (arrivals, tags) = (SelectAll::new(), HashMap::new());
-        Ok(Self { topology, channel, arrivals, tags, settle, settled })
+        Ok(Self { topology, careful, channel, arrivals, tags, settle, settled })
     }
 
     async fn begin(&mut self, id: u64, wanted: &Wanted) -> Result<(), Trouble> {
@@ -252,7 +266,8 @@ impl<'a> Floor<'a> {
 
     async fn consume(&mut self, id: u64, wanted: &Wanted) -> Result<(), Trouble> {
         // Not global: quorum queues know only a prefetch of each consumer, here that of those to come.
-        self.channel.basic_qos(wanted.prefetch, BasicQosOptions { global: false }).await?;
+        let prefetch = if self.careful { 1 } else { wanted.prefetch };
+        self.channel.basic_qos(prefetch, BasicQosOptions { global: false }).await?;
         for (queue, level) in &wanted.queues {
             self.topology.declare(&self.channel, queue).await?;
             let (queue, tag, options) = (queue.clone(), "".into(), BasicConsumeOptions::default());

@@ -15,6 +15,9 @@ pub(crate) enum Trouble {
     /// The server ended a consumer, as it does when its queue is deleted.
     #[error("the server cancelled a consumer")]
     ConsumerCancelled,
+    /// A session with reduced prefetch has lasted long enough; the next one has the full prefetch again.
+    #[error("no unreadable message came any more")]
+    CarefulEnough,
     /// Nothing came back in time.
     #[error("no answer in time to: {0}")]
     NoAnswer(&'static str),
@@ -46,7 +49,7 @@ impl Trouble {
     fn kind(&self) -> Kind {
         match self {
             Self::Amqp(error) => kind(error),
-            Self::Away | Self::ConsumerCancelled | Self::Returned => Kind::Unavailable,
+            Self::Away | Self::ConsumerCancelled | Self::CarefulEnough | Self::Returned => Kind::Unavailable,
             Self::NoAnswer(_) => Kind::Timeout,
             Self::Refused | Self::Blocked => Kind::Full,
             Self::Name => Kind::Unexpected,

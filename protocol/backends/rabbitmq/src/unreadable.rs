@@ -1,6 +1,6 @@
-//! Messages that the client library can't parse, a property that isn't UTF-8 for instance. Such a message
-//! ends the connection that it is delivered on, comes again on the next one, and so would stop everybody who
-//! consumes its queue for ever. The library never shows it; so it is found by counting, and put aside blindly.
+//! Messages that the client library can't parse: a property that isn't UTF-8 is enough. Such a message ends
+//! the connection that it is delivered on, comes again on the next one, and so would stop everybody who
+//! consumes its queue for ever. As the library never shows it, it is put aside blindly.
 
 use lapin::options::{BasicGetOptions, BasicPublishOptions, BasicRejectOptions, ConfirmSelectOptions};
 use lapin::types::ShortString;
@@ -9,53 +9,32 @@ use lapin::{Channel, message::BasicGetMessage};
 use crate::connection::{Link, Server, answer};
 use crate::error::Trouble;
 
-const NAME: &str = "sortie look for unreadable messages";
-/// How far from the head of a queue is looked: what consumers had out comes back before it.
-const LOOK: u64 = 4_096;
+const NAME: &str = "sortie look for an unreadable message";
 
-/// Puts aside the first message of `queue` that can't be read. False if there is none.
-pub(crate) async fn put_aside(server: &Server, queue: &ShortString) -> Result<bool, Trouble> {
-    let Some(before) = readable_before(server, queue).await? else { return Ok(false) };
+/// Puts the next message of `queue` aside if it can't be read.
+///
+/// A message that comes back goes before those that were never delivered. So this is the message that ended a
+/// connection, if that connection had no other message of this queue out, and nobody else's came back.
+pub(crate) async fn put_aside(server: &Server, queue: &ShortString) -> Result<(), Trouble> {
     let link = Link::open(server, NAME).await?;
     let channel = link.channel().await?;
-    for _ in 0..before {
-        get(&link, &channel, queue).await?;
-    }
-    // Delivery tags count from 1. Both go out together, so the server has the rejection, and with it moves
-    // the message to the dead letters, whether or not we survive what it sends.
-    let reject = channel.basic_reject(before + 1, BasicRejectOptions { requeue: false });
+    // The first delivery of a channel has the tag 1. Both go out together: the server has the rejection, and
+    // with it moves the message to the dead letters, before we choke on what it sends.
+    let reject = channel.basic_reject(1, BasicRejectOptions { requeue: false });
     let (got, rejected) = tokio::join!(get(&link, &channel, queue), reject);
-    eprintln!("DBG {queue} before {before} got {got:?} rejected {rejected:?}");
     match got {
         Err(trouble) if trouble.is_unreadable() => {
             tracing::warn!(queue = queue.as_str(), "a message that can't be read was put aside");
-            Ok(true)
+            Ok(())
         }
-        // Others consume too: this is another message, which must not stay among the dead letters.
         Ok(Some(message)) => {
+            // Another one, and a good one: it goes back where it belongs.
             rejected?;
-            put_back(&channel, queue, message).await?;
-            Ok(true)
+            put_back(&channel, queue, message).await
         }
-        Ok(None) => Ok(false),
+        Ok(None) => Ok(()),
         Err(trouble) => Err(trouble),
     }
-}
-
-/// How many messages stand before the first that can't be read; `None` if there is none. What was looked at
-/// goes back with the end of the connection.
-async fn readable_before(server: &Server, queue: &ShortString) -> Result<Option<u64>, Trouble> {
-    let link = Link::open(server, NAME).await?;
-    let channel = link.channel().await?;
-    for before in 0..LOOK {
-        match get(&link, &channel, queue).await {
-            Ok(Some(_)) => {}
-            Ok(None) => return Ok(None),
-            Err(trouble) if trouble.is_unreadable() => return Ok(Some(before)),
-            Err(trouble) => return Err(trouble),
-        }
-    }
-    Ok(None)
 }
 
 async fn get(
@@ -64,7 +43,7 @@ async fn get(
     queue: &ShortString,
 ) -> Result<Option<BasicGetMessage>, Trouble> {
     let asked = channel.basic_get(queue.clone(), BasicGetOptions { no_ack: false });
-    // The library leaves this request unanswered where its answer was half read.
+    // The library never answers this request if it could read only half of the server's answer.
     let got = tokio::select! {
         got = answer("basic.get", asked) => got,
         trouble = link.ended(channel) => Err(trouble),

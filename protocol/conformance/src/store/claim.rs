@@ -104,6 +104,20 @@ pub async fn crashes_that_workers_reported_count_towards_the_limit(store: Fixtur
     assert!(store.read(&spec).await.dead_letter);
 }
 
+pub async fn a_job_whose_workers_reported_too_many_crashes_is_given_up(store: Fixture) {
+    let spec = store.queued().await;
+    for number in [1, 2] {
+        assert_eq!(store.start(&spec).await, number);
+        store.end(&spec, number, &retry_in(0, Outcome::Crashed)).await;
+        until("the job is due", || async { store.due(10).await.unwrap().pop() }).await;
+    }
+    assert_eq!(store.try_start(&spec).await, Claim::Over(JobState::Failed));
+    let job = store.read(&spec).await;
+    assert_eq!(job.error.as_ref().map(|error| error.code), Some(Code::WorkerCrashed));
+    assert_eq!((job.dead_letter, job.attempts.len()), (true, 2));
+    assert_eq!(store.story(&spec).await.last().map(String::as_str), Some("2 result failed"));
+}
+
 pub async fn failures_and_crashes_are_counted_apart(store: Fixture) {
     let spec = store.queued().await;
     let ends = [

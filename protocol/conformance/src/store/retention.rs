@@ -41,6 +41,9 @@ pub async fn removing_old_jobs_leaves_nothing_that_points_to_them(store: Fixture
     let filter = JobFilter { limit: 100, ..JobFilter::default() };
     let page = store.list(&kept.tenant, &filter).await.unwrap();
     assert_eq!(page.jobs, [store.read(&kept).await]);
+    // A new job gets nothing of an old one, whatever place it takes.
+    let fresh = store.queued().await;
+    assert_eq!(store.story(&fresh).await, ["0 queued awaiting_worker"]);
 }
 
 pub async fn a_job_that_is_not_over_is_kept(store: Fixture) {

@@ -12,10 +12,13 @@ use crate::sample::{job, job_in, job_with_deadline_in, succeed};
 use crate::wait::{soon, until};
 
 impl Fixture {
-    /// Reads at each wake-up until the job is as expected.
-    async fn sees(&self, watch: &mut Watch, spec: &JobSpec, expected: impl Fn(&Job) -> bool) {
-        while !expected(&self.read(spec).await) {
+    /// Sleeps until the watch wakes with the job as expected. It must wake: the job may be so already.
+    async fn wakes(&self, watch: &mut Watch, spec: &JobSpec, expected: impl Fn(&Job) -> bool) {
+        loop {
             soon("the watch wakes", watch.changed()).await;
+            if expected(&self.read(spec).await) {
+                return;
+            }
         }
     }
 }
@@ -25,22 +28,27 @@ pub async fn a_watch_wakes_on_every_change(store: Fixture) {
     store.add(&spec).await;
     let mut watch = store.watch(spec.id);
     until("the job is due", || async { worker.due(10).await.unwrap().pop() }).await;
-    store.sees(&mut watch, &spec, |job| job.state == JobState::Queued).await;
+    store.wakes(&mut watch, &spec, |job| job.state == JobState::Queued).await;
+    // A new watch for each change, so that no earlier wake-up is left over.
+    let mut watch = store.watch(spec.id);
     worker.start(&spec).await;
-    store.sees(&mut watch, &spec, |job| job.state == JobState::Running).await;
+    store.wakes(&mut watch, &spec, |job| job.state == JobState::Running).await;
+    let mut watch = store.watch(spec.id);
     worker.add_chunks(&spec, 1, 1, [1]).await;
-    store.sees(&mut watch, &spec, |job| job.last_seq == 4).await;
+    store.wakes(&mut watch, &spec, |job| job.last_seq == 4).await;
+    let mut watch = store.watch(spec.id);
     worker.cancel(&spec.tenant, spec.id).await.unwrap();
-    store.sees(&mut watch, &spec, |job| job.cancel_requested).await;
+    store.wakes(&mut watch, &spec, |job| job.cancel_requested).await;
+    let mut watch = store.watch(spec.id);
     worker.end(&spec, 1, &succeed("1")).await;
-    store.sees(&mut watch, &spec, |job| job.state == JobState::Succeeded).await;
+    store.wakes(&mut watch, &spec, |job| job.state == JobState::Succeeded).await;
 }
 
 pub async fn a_watch_wakes_when_a_waiting_job_is_cancelled(store: Fixture) {
     let spec = store.queued().await;
     let mut watch = store.watch(spec.id);
     store.other().await.cancel(&spec.tenant, spec.id).await.unwrap();
-    store.sees(&mut watch, &spec, |job| job.state == JobState::Cancelled).await;
+    store.wakes(&mut watch, &spec, |job| job.state == JobState::Cancelled).await;
 }
 
 pub async fn a_watch_wakes_when_a_sweep_ends_the_job(store: Fixture) {
@@ -49,9 +57,9 @@ pub async fn a_watch_wakes_when_a_sweep_ends_the_job(store: Fixture) {
     store.add(&expired).await;
     let (mut of_lost, mut of_expired) = (store.watch(lost.id), store.watch(expired.id));
     until("the job is expired", || async { (sweeper.expire(10).await.unwrap() > 0).then_some(()) }).await;
-    store.sees(&mut of_expired, &expired, |job| job.state == JobState::Expired).await;
+    store.wakes(&mut of_expired, &expired, |job| job.state == JobState::Expired).await;
     until("the attempt is reaped", || async { sweeper.reap(10).await.unwrap().pop() }).await;
-    store.sees(&mut of_lost, &lost, |job| job.state == JobState::Queued).await;
+    store.wakes(&mut of_lost, &lost, |job| job.state == JobState::Queued).await;
 }
 
 pub async fn every_watch_on_a_job_wakes(store: Fixture) {
@@ -60,7 +68,7 @@ pub async fn every_watch_on_a_job_wakes(store: Fixture) {
         .map(|_| {
             let (store, spec, mut watch) = (store.clone(), spec.clone(), store.watch(spec.id));
             tokio::spawn(async move {
-                store.sees(&mut watch, &spec, |job| job.state == JobState::Running).await;
+                store.wakes(&mut watch, &spec, |job| job.state == JobState::Running).await;
             })
         })
         .collect();
@@ -106,15 +114,18 @@ pub async fn a_watch_can_be_made_before_its_job(store: Fixture) {
     let other = store.other().await;
     other.add(&spec).await;
     other.start(&spec).await;
-    store.sees(&mut watch, &spec, |job| job.state == JobState::Running).await;
+    store.wakes(&mut watch, &spec, |job| job.state == JobState::Running).await;
 }
 
 pub async fn a_worker_that_watches_for_a_cancel_wakes(store: Fixture) {
     let spec = store.running().await;
     let mut watch = store.watch_cancel(spec.id);
     store.other().await.cancel(&spec.tenant, spec.id).await.unwrap();
-    while store.hold(&spec, 1).await != Renewal::CancelRequested {
+    loop {
         soon("the watch wakes", watch.changed()).await;
+        if store.hold(&spec, 1).await == Renewal::CancelRequested {
+            return;
+        }
     }
 }
 
@@ -129,5 +140,5 @@ pub async fn watches_on_nothing_do_no_harm(store: Fixture) {
     let spec = store.queued().await;
     let mut watch = store.watch(spec.id);
     store.start(&spec).await;
-    store.sees(&mut watch, &spec, |job| job.state == JobState::Running).await;
+    store.wakes(&mut watch, &spec, |job| job.state == JobState::Running).await;
 }
