@@ -10,7 +10,7 @@ help: ## show this list
 
 run: ## build, start everything in one process, show three actions at work, stay up
 	@deploy/python/prepare $(STATE)/python >/dev/null
-	@cargo build --release --locked --quiet
+	@cargo build --release --locked --quiet --bin sortie
 	@exec target/release/sortie demo --data $(STATE)/data --python $(STATE)/python/bin/python
 
 test: ## run every test; RabbitMQ and Redis are found or started
@@ -21,7 +21,7 @@ check: ## what a change must pass besides the tests: format, lints
 	@cargo clippy --workspace --all-targets --locked --quiet -- -D warnings
 
 build: ## the release binary, target/release/sortie
-	@cargo build --release --locked
+	@cargo build --release --locked --bin sortie
 
 clean: ## remove what was built and prepared
 	@cargo clean --quiet

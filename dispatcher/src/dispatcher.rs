@@ -327,12 +327,11 @@ impl Dispatcher {
         Ok(())
     }
 
-    /// Remembers a lane, whose depth is then shown.
-    pub(crate) fn see_lane(&self, lane: &Lane) {
+    /// Remembers a lane, whose depth is then shown. False if too many are in use: each is a set of durable
+    /// queues that nobody removes, so callers can't make as many as they like.
+    pub(crate) fn see_lane(&self, lane: &Lane) -> bool {
         let mut lanes = self.inner.lanes.lock().unwrap_or_else(PoisonError::into_inner);
-        if lanes.len() < LANES && !lanes.contains(lane) {
-            lanes.insert(lane.clone());
-        }
+        lanes.contains(lane) || (lanes.len() < LANES && lanes.insert(lane.clone()))
     }
 
     /// The lanes that jobs were published to.

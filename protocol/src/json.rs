@@ -36,7 +36,7 @@ impl Json {
 
     /// The parsed value.
     pub fn value(&self) -> serde_json::Value {
-        // The text was checked when it was made; a number out of range is the one thing left to refuse.
+        // The text was only scanned when it was made: a number out of range, or half a surrogate pair, shows here.
         serde_json::from_str(self.text()).unwrap_or(serde_json::Value::Null)
     }
 }

@@ -52,6 +52,10 @@ impl RetryPolicy {
             return None;
         }
         let pause = self.pause(failures).max(at_least.unwrap_or_default());
+        // Before the sum: a target may ask for a pause of any length.
+        if pause >= deadline.since(now) {
+            return None;
+        }
         let pause = pause + pause.mul_f64(0.2 * jitter.clamp(0.0, 1.0));
         let at = now.plus(pause);
         (at < deadline).then_some(at)
@@ -92,5 +96,6 @@ mod tests {
             Some(Timestamp::from_millis(2_000))
         );
         assert_eq!(policy().next(1, NOW, far, None, 1.0), Some(Timestamp::from_millis(120)));
+        assert_eq!(policy().next(1, NOW, far, Some(Duration::MAX), 1.0), None);
     }
 }

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 
-use jsonschema::{Draft, PatternOptions, Validator};
+use jsonschema::{Draft, PatternOptions, ValidationError, Validator};
 use serde_json::{Map, Value, json};
 
 use crate::error::{Code, Fault, Problem};
@@ -18,14 +18,19 @@ const MAX_BYTES: usize = 128 * 1024;
 const MAX_UNFOLDED: u64 = 20_000;
 /// Faults that one answer lists.
 const MAX_FAULTS: usize = 20;
-/// Bytes of a compiled pattern.
+/// Bytes of one compiled pattern, and of all patterns of a schema together.
 const PATTERN_BYTES: usize = 1 << 20;
+const ALL_PATTERNS_BYTES: usize = 16 << 20;
+/// Parts of a schema times bytes of a value up to which a check takes at most a few milliseconds.
+const QUICK: u64 = 1 << 17;
 
 /// A schema that has been compiled once and checks any number of values.
 #[derive(Debug)]
 pub struct Schema {
     validator: Validator,
     anything: bool,
+    unfolded: Unfolded,
+    patterns: usize,
 }
 
 impl Schema {
@@ -33,15 +38,17 @@ impl Schema {
     pub fn compile(schema: &Value, field: &str) -> Result<Self, Problem> {
         bounded(schema, field)?;
         local(schema, field)?;
-        if unfolded(schema, schema, &mut HashMap::new()) > MAX_UNFOLDED {
+        let unfolded = Unfolded::of(schema);
+        if unfolded.parts > MAX_UNFOLDED {
             let message =
                 "its references unfold to more than a check may cost: refer to each part fewer times";
             return Err(Problem::at(Code::SchemaTooComplex, field, message));
         }
-        let patterns = PatternOptions::regex().size_limit(PATTERN_BYTES).dfa_size_limit(PATTERN_BYTES);
+        let patterns = patterns(schema);
+        let each = (ALL_PATTERNS_BYTES / patterns.max(1)).min(PATTERN_BYTES);
         let validator = jsonschema::options()
             .with_draft(Draft::Draft202012)
-            .with_pattern_options(patterns)
+            .with_pattern_options(PatternOptions::regex().size_limit(each).dfa_size_limit(each))
             .should_validate_formats(true)
             .build(schema)
             .map_err(|error| {
@@ -49,21 +56,34 @@ impl Schema {
                 Problem::at(Code::SchemaInvalid, pointer, format!("not JSON Schema 2020-12: {error}"))
             })?;
         let anything = schema.as_object().is_some_and(Map::is_empty) || *schema == Value::Bool(true);
-        Ok(Self { validator, anything })
+        Ok(Self { validator, anything, unfolded, patterns })
     }
 
-    /// Everything that is wrong with `value`, up to a limit; empty if it fits.
-    pub fn faults(&self, value: &Value) -> Vec<Fault> {
+    /// True if checking a value of so many bytes of JSON surely takes no longer than a few milliseconds.
+    /// Any other check belongs on a thread that nobody waits for without a limit.
+    pub fn is_quick(&self, bytes: usize) -> bool {
+        self.anything || (self.patterns == 0 && self.is_small(bytes))
+    }
+
+    /// What is wrong with `value`, which has so many bytes of JSON; empty if it fits. All of it, up to a
+    /// limit, where that is little; of a large value only the first fault, for gathering all of them can
+    /// take more memory than there is.
+    pub fn faults(&self, value: &Value, bytes: usize) -> Vec<Fault> {
+        let fault = |error: ValidationError<'_>| {
+            Fault::at(error.instance_path().to_string(), error.masked_with("the value").to_string())
+        };
         if self.anything {
-            return Vec::new();
+            Vec::new()
+        } else if self.is_small(bytes) {
+            self.validator.iter_errors(value).take(MAX_FAULTS).map(fault).collect()
+        } else {
+            self.validator.validate(value).err().map(fault).into_iter().collect()
         }
-        self.validator
-            .iter_errors(value)
-            .take(MAX_FAULTS)
-            .map(|error| {
-                Fault::at(error.instance_path().to_string(), error.masked_with("the value").to_string())
-            })
-            .collect()
+    }
+
+    fn is_small(&self, bytes: usize) -> bool {
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        !self.unfolded.recursive && self.unfolded.parts.saturating_mul(bytes) <= QUICK
     }
 }
 
@@ -137,39 +157,92 @@ fn local(schema: &Value, pointer: &str) -> Result<(), Problem> {
     }
 }
 
-/// How many parts `part` has when its references are unfolded. A few definitions that refer to each other twice
-/// would double with each link, and a check visits them all. A reference into itself is counted once: how
-/// often that is followed depends on the value.
-fn unfolded<'a>(part: &'a Value, root: &'a Value, known: &mut HashMap<&'a str, u64>) -> u64 {
-    let mut count: u64 = 1;
-    match part {
-        Value::Object(map) => {
-            for (key, value) in map {
-                count = count.saturating_add(match value {
-                    Value::String(target) if matches!(key.as_str(), "$ref" | "$dynamicRef") => {
-                        match (known.get(target.as_str()), root.pointer(target.trim_start_matches('#'))) {
-                            (Some(counted), _) => *counted,
-                            (None, Some(definition)) => {
-                                known.insert(target, 1);
-                                let counted = unfolded(definition, root, known);
-                                known.insert(target, counted);
-                                counted
-                            }
-                            (None, None) => 1,
-                        }
-                    }
-                    _ => unfolded(value, root, known),
-                });
-            }
-        }
-        Value::Array(items) => {
-            for item in items {
-                count = count.saturating_add(unfolded(item, root, known));
-            }
-        }
-        _ => {}
+/// A schema with every reference replaced by what it refers to. A few definitions that refer to each other
+/// twice double with each link, and a check visits them all.
+#[derive(Debug)]
+struct Unfolded {
+    parts: u64,
+    /// Something refers to itself: how often that is followed depends on the value.
+    recursive: bool,
+}
+
+impl Unfolded {
+    fn of(schema: &Value) -> Self {
+        let mut unfolded = Self { parts: 0, recursive: false };
+        unfolded.parts = unfolded.count(schema, schema, &mut HashMap::new());
+        unfolded
     }
-    count
+
+    /// The parts of `part`. `known` has the count of each definition, `None` while it is being counted.
+    fn count<'a>(
+        &mut self,
+        part: &'a Value,
+        root: &'a Value,
+        known: &mut HashMap<&'a str, Option<u64>>,
+    ) -> u64 {
+        let mut parts: u64 = 1;
+        match part {
+            Value::Object(map) => {
+                for (key, value) in map {
+                    let more = match value {
+                        Value::String(target) if is_reference(key) => self.follow(target, root, known),
+                        _ => self.count(value, root, known),
+                    };
+                    parts = parts.saturating_add(more);
+                }
+            }
+            Value::Array(items) => {
+                for item in items {
+                    parts = parts.saturating_add(self.count(item, root, known));
+                }
+            }
+            _ => {}
+        }
+        parts
+    }
+
+    fn follow<'a>(
+        &mut self,
+        target: &'a str,
+        root: &'a Value,
+        known: &mut HashMap<&'a str, Option<u64>>,
+    ) -> u64 {
+        match (known.get(target), root.pointer(target.trim_start_matches('#'))) {
+            (Some(Some(counted)), _) => *counted,
+            (Some(None), _) => {
+                self.recursive = true;
+                1
+            }
+            (None, Some(definition)) => {
+                known.insert(target, None);
+                let counted = self.count(definition, root, known);
+                known.insert(target, Some(counted));
+                counted
+            }
+            // The compiler says that there is no such thing.
+            (None, None) => 1,
+        }
+    }
+}
+
+/// How many patterns a schema has.
+fn patterns(schema: &Value) -> usize {
+    match schema {
+        Value::Object(map) => map
+            .iter()
+            .map(|(key, value)| match (key.as_str(), value) {
+                ("pattern", Value::String(_)) => 1,
+                ("patternProperties", Value::Object(properties)) => properties.len() + patterns(value),
+                _ => patterns(value),
+            })
+            .sum(),
+        Value::Array(items) => items.iter().map(patterns).sum(),
+        _ => 0,
+    }
+}
+
+fn is_reference(key: &str) -> bool {
+    matches!(key, "$ref" | "$dynamicRef")
 }
 
 fn is_2020_12(dialect: &str) -> bool {
@@ -184,16 +257,38 @@ mod tests {
         Schema::compile(&schema, "/input_schema").map_err(|problem| problem.code)
     }
 
+    fn check(schema: &Schema, value: &Value) -> Vec<Fault> {
+        schema.faults(value, value.to_string().len())
+    }
+
+    #[test]
+    fn of_a_large_value_only_the_first_fault_is_told() {
+        let schema = compile(json!({"items": {"anyOf": [{"const": 1}, {"const": 2}]}})).unwrap();
+        assert_eq!(check(&schema, &json!([0, 0, 0])).len(), 3);
+        assert_eq!(check(&schema, &json!(vec![0; 100_000])).len(), 1);
+        assert!(schema.is_quick(100) && !schema.is_quick(1_000_000));
+        assert!(!compile(json!({"pattern": "a"})).unwrap().is_quick(10));
+        assert!(!compile(json!({"properties": {"a": {"$ref": "#"}}})).unwrap().is_quick(10));
+    }
+
+    #[test]
+    fn many_patterns_share_the_memory_of_a_few() {
+        let pattern = |n: usize| (format!("{n}"), json!({"pattern": format!(r"\w{{20}}{n}")}));
+        let schema = |count: usize| json!({"properties": (0..count).map(pattern).collect::<Map<_, _>>()});
+        assert!(compile(schema(3)).is_ok());
+        assert_eq!(compile(schema(1_000)).err(), Some(Code::SchemaInvalid));
+    }
+
     #[test]
     fn values_are_checked_with_pointers() {
         let schema = compile(
             json!({"type": "object", "required": ["city"], "properties": {"city": {"type": "string"}}}),
         );
         let schema = schema.unwrap();
-        assert!(schema.faults(&json!({"city": "Oslo"})).is_empty());
-        let faults = schema.faults(&json!({"city": 7}));
+        assert!(check(&schema, &json!({"city": "Oslo"})).is_empty());
+        let faults = check(&schema, &json!({"city": 7}));
         assert_eq!(faults[0].pointer, "/city");
-        assert_eq!(schema.faults(&json!({})).len(), 1);
+        assert_eq!(check(&schema, &json!({})).len(), 1);
     }
 
     #[test]
@@ -201,8 +296,8 @@ mod tests {
         let short =
             json!({"parameters": {"city": {"type": "string", "description": "d"}}, "required": ["city"]});
         let schema = compile(expand_short_form(short)).unwrap();
-        assert!(!schema.faults(&json!({})).is_empty());
-        assert!(schema.faults(&json!({"city": "Oslo", "more": 1})).is_empty());
+        assert!(!check(&schema, &json!({})).is_empty());
+        assert!(check(&schema, &json!({"city": "Oslo", "more": 1})).is_empty());
         let long = json!({"type": "object", "properties": {"parameters": {}}});
         assert_eq!(expand_short_form(long.clone()), long);
     }
@@ -242,7 +337,7 @@ mod tests {
     #[test]
     fn an_evil_pattern_takes_linear_time() {
         let schema = compile(json!({"pattern": "^(a+)+$"})).unwrap();
-        assert_eq!(schema.faults(&json!(format!("{}b", "a".repeat(50_000)))).len(), 1);
+        assert_eq!(check(&schema, &json!(format!("{}b", "a".repeat(50_000)))).len(), 1);
     }
 
     #[test]
@@ -264,6 +359,6 @@ mod tests {
     #[test]
     fn a_schema_that_refers_to_itself_ends() {
         let schema = compile(json!({"$ref": "#"})).unwrap();
-        assert!(schema.faults(&json!(1)).len() <= 1);
+        assert!(check(&schema, &json!(1)).len() <= 1);
     }
 }

@@ -63,11 +63,23 @@ impl Events {
                 }
                 Err(failure) => {
                     self.open = None;
+                    if failure.exit == Exit::Unreachable && self.is_over().await {
+                        return Ok(None);
+                    }
                     self.patience.bear(failure).await?;
                 }
             }
         }
         Ok(None)
+    }
+
+    /// True if the job is over and has no event behind the last one: a reader who starts at the end gets an
+    /// empty stream, which looks like a connection that was cut.
+    async fn is_over(&self) -> bool {
+        let job = self.client.get(&["v1", "jobs", &self.job], &[]).await;
+        job.is_ok_and(|job| {
+            !job.body["finished_at"].is_null() && job.body["last_seq"].as_u64() <= Some(self.last)
+        })
     }
 
     /// The next line of the connection, which is opened if there is none.

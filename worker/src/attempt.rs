@@ -53,7 +53,7 @@ async fn run_claimed(bench: &Bench, mut claimed: Claimed) {
         return claimed.delivery.ack();
     };
     let ending = match &claimed.version {
-        Fetched::Version(version) => output::check(ending, version),
+        Fetched::Version(version) => output::check(ending, version).await,
         Fetched::Gone | Fetched::TooLate => ending,
     };
     let facts = Facts {
@@ -305,7 +305,8 @@ where
         tokio::select! {
             () = backoff.wait() => {}
             () = bench.draining.cancelled() => return Answer::None(Fate::Release),
-            () = sleep(left) => return Answer::None(Fate::Release),
+            // Past the deadline it stays here: given back, it would come again at once, to be told the same.
+            () = sleep(left), if !left.is_zero() => return Answer::None(Fate::Release),
         }
     }
 }

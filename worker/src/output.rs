@@ -1,5 +1,8 @@
 //! Whether what a handler returned may be a job's result: its size, its depth, and the version's schema.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use protocol::error::{Code, JobError};
 use protocol::json::{self, Json};
 use protocol::limits;
@@ -8,8 +11,34 @@ use serde_json::json;
 
 use crate::contents::Version;
 
-/// The ending, with a result that breaks a rule turned into a failure.
-pub(crate) fn check(ending: Ending, version: &Version) -> Ending {
+/// How long a check may take that isn't surely quick.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// The ending, with a result that breaks a rule turned into a failure. A check that may take long has a thread
+/// of its own: it must hold up neither the leases nor the timeouts of other attempts.
+pub(crate) async fn check(ending: Ending, version: &Arc<Version>) -> Ending {
+    let Ending::Returned(result) = &ending else { return ending };
+    if version
+        .output
+        .as_ref()
+        .is_none_or(|schema| schema.as_ref().map_or(true, |s| s.is_quick(result.text().len())))
+    {
+        return judge(ending, version);
+    }
+    let (apart, kept) = (Arc::clone(version), ending);
+    let checking = tokio::task::spawn_blocking(move || judge(kept, &apart));
+    match tokio::time::timeout(PATIENCE, checking).await {
+        Ok(Ok(ending)) => ending,
+        _ => {
+            let message =
+                format!("checking the result against the output schema took longer than {PATIENCE:?}");
+            let error = JobError::new(Code::OutputInvalid, message);
+            Ending::Failed { error, retryable: false, retry_after: None }
+        }
+    }
+}
+
+fn judge(ending: Ending, version: &Version) -> Ending {
     match ending {
         Ending::Returned(result) => match fault(&result, version) {
             None => Ending::Returned(result),
@@ -37,7 +66,15 @@ fn fault(result: &Json, version: &Version) -> Option<JobError> {
             Some(JobError::new(Code::OutputInvalid, message))
         }
         Ok(schema) => {
-            let faults = schema.faults(&result.value());
+            // The text was only scanned so far: a number out of range or half a surrogate pair shows here.
+            let value = match serde_json::from_str(text) {
+                Ok(value) => value,
+                Err(error) => {
+                    let message = format!("the result can't be read: {error}");
+                    return Some(JobError::new(Code::OutputInvalid, message));
+                }
+            };
+            let faults = schema.faults(&value, text.len());
             let first = faults.first()?;
             let place = if first.pointer.is_empty() { "the result" } else { &first.pointer };
             let message = format!("{place}: {}", first.message);
@@ -53,7 +90,7 @@ mod tests {
     fn code(result: &str, schema: serde_json::Value) -> Option<Code> {
         let content = json!({"handler": {"kind": "python", "source": ""}, "output_schema": schema});
         let version = Version::new(serde_json::from_value(content).unwrap());
-        match check(Ending::Returned(Json::parse(result.into()).unwrap()), &version) {
+        match judge(Ending::Returned(Json::parse(result.into()).unwrap()), &version) {
             Ending::Failed { error, .. } => Some(error.code),
             _ => None,
         }

@@ -127,7 +127,7 @@ impl Python {
         let keep = keep.filter(|_| slot.may_be_kept());
         let swept = slot.sweep(keep.is_some(), if stopped { SWEEP_STOPPED } else { SWEEP }).await;
         match (swept, keep) {
-            (Ok(0), Some(key)) => {
+            (Ok(0), Some(key)) if slot.is_used() => {
                 slot.keep(key);
                 self.pool.put(slot);
             }

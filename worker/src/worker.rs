@@ -9,7 +9,7 @@ use protocol::job::Priority;
 use protocol::ports::{Consumer, Delivery};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::choose::{self, Passed};
@@ -102,6 +102,8 @@ impl Worker {
     /// Takes deliveries and starts attempts.
     async fn take(&mut self, running: &mut JoinSet<()>, stop: &CancellationToken) {
         let mut waiting = Waiting::default();
+        let mut check = tokio::time::interval(PATIENCE / 2);
+        check.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 // First everything that is there, so that the choice is made among all of it.
@@ -118,6 +120,7 @@ impl Worker {
                     self.status.taken();
                     running.spawn(async move { attempt::run(&slot.bench, delivery).await });
                 }
+                _ = check.tick(), if waiting.any() => waiting.give_back(),
             }
         }
     }
@@ -151,17 +154,29 @@ async fn all(running: &mut JoinSet<()>) {
     while running.join_next().await.is_some() {}
 }
 
+/// How long a delivery waits here for a slot before it goes back: another worker may have a free one.
+const PATIENCE: Duration = Duration::from_secs(2);
+
 /// Deliveries that wait for a slot, by priority in the order of [`Priority::ALL`]. The queue's ceiling bounds
 /// them; dropping them gives them back.
 #[derive(Default)]
 struct Waiting {
-    deliveries: [VecDeque<Delivery>; 3],
+    deliveries: [VecDeque<(Instant, Delivery)>; 3],
     passed: Passed,
 }
 
 impl Waiting {
     fn put(&mut self, delivery: Delivery) {
-        self.deliveries[place(delivery.job.priority)].push_back(delivery);
+        self.deliveries[place(delivery.job.priority)].push_back((Instant::now(), delivery));
+    }
+
+    /// Gives back what has waited for too long.
+    fn give_back(&mut self) {
+        for queue in &mut self.deliveries {
+            while queue.front().is_some_and(|(since, _)| since.elapsed() >= PATIENCE) {
+                queue.pop_front();
+            }
+        }
     }
 
     fn any(&self) -> bool {
@@ -172,7 +187,7 @@ impl Waiting {
         let waiting = std::array::from_fn(|place| !self.deliveries[place].is_empty());
         let (priority, passed) = choose::choose(waiting, self.passed)?;
         self.passed = passed;
-        self.deliveries[place(priority)].pop_front()
+        self.deliveries[place(priority)].pop_front().map(|(_, delivery)| delivery)
     }
 }
 

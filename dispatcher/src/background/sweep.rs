@@ -14,7 +14,7 @@ use crate::intake::publish::publish;
 use crate::trouble;
 
 /// The longest rest after an error.
-const LONGEST: Duration = Duration::from_secs(5);
+const LONGEST: Duration = Duration::from_secs(1);
 /// Jobs that one step takes.
 pub(super) const BATCH: usize = 128;
 /// Publishes under way at the same time.

@@ -9,7 +9,7 @@ pub(crate) mod publish;
 pub(crate) mod resolve;
 mod validate;
 
-use protocol::error::Problem;
+use protocol::error::{Code, Problem};
 use protocol::job::Job;
 use protocol::state::JobState;
 use protocol::time::Timestamp;
@@ -55,6 +55,13 @@ pub(crate) async fn accept(
     let draft = run.version.is_none().then_some(&run);
     let idempotency = create::idempotency(&submit, &origin, draft)?;
     let spec = create::spec(caller, &run, submit, origin, times, now);
+    if !dispatcher.see_lane(&spec.lane) {
+        return Err(Problem::at(
+            Code::FieldInvalid,
+            "/lane",
+            "too many lanes are in use; take one that workers serve",
+        ));
+    }
     match create::record(&**dispatcher.store(), spec, idempotency).await? {
         Recorded::New(job) => {
             dispatcher.metrics().accepted();

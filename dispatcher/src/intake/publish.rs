@@ -12,7 +12,6 @@ use crate::trouble;
 /// Publishes the job and waits for the confirm. The mark is cleared behind the caller's back, by a task
 /// that the dispatcher waits for when it stops. True if the queue has the job.
 pub(crate) async fn publish(dispatcher: &Dispatcher, spec: &JobSpec) -> bool {
-    dispatcher.see_lane(&spec.lane);
     if let Err(error) = dispatcher.queue().publish(spec).await {
         let cause = trouble::causes(&error);
         tracing::warn!(job = %spec.id, cause, "not published; the outbox tries again");

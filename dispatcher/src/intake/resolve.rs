@@ -32,9 +32,6 @@ pub(crate) struct Run {
 #[derive(Debug)]
 pub(crate) struct Terms {
     pub(crate) input: Schema,
-    /// The size of that schema, and whether it has references: what its checks may cost.
-    pub(crate) schema_bytes: usize,
-    pub(crate) refers: bool,
     pub(crate) lane: Lane,
     pub(crate) timeout_ms: u64,
     pub(crate) deadline_ms: u64,
@@ -44,10 +41,7 @@ pub(crate) struct Terms {
 impl Terms {
     /// The terms of `content`, whose schema (below the pointer `root`) is compiled for that.
     pub(crate) fn of(root: &str, content: &Content) -> Result<Self, Problem> {
-        let text = content.input_schema.to_string();
         Ok(Self {
-            schema_bytes: text.len(),
-            refers: text.contains("\"$ref\"") || text.contains("\"$dynamicRef\""),
             input: Schema::compile(&content.input_schema, &format!("{root}/input_schema"))?,
             lane: content.lane.clone(),
             timeout_ms: content.timeout_ms,

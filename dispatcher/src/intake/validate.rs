@@ -15,9 +15,6 @@ use tokio::sync::{Semaphore, oneshot};
 use super::explain;
 use super::resolve::{Run, Terms};
 
-/// Bytes of schema times bytes of input up to which a schema without references is checked in place: well
-/// below a millisecond.
-const IN_PLACE: usize = 1 << 21;
 /// The longest check.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// Checks on threads of their own. A check can't be broken off: one that takes for ever keeps its place.
@@ -31,10 +28,10 @@ pub(crate) async fn input(run: &Run, input: &Json) -> Result<(), Problem> {
             format!("the input has {size} bytes of JSON; at most {} are allowed", limits::INPUT_BYTES);
         return Err(Problem::new(Code::InputTooLarge, detail));
     }
-    let faults = if run.terms.refers || run.terms.schema_bytes.saturating_mul(size) > IN_PLACE {
-        apart(Arc::clone(&run.terms), input.clone()).await?
-    } else {
+    let faults = if run.terms.input.is_quick(size) {
         faults(&run.terms, input)?
+    } else {
+        apart(Arc::clone(&run.terms), input.clone()).await?
     };
     let Some(first) = faults.first() else { return Ok(()) };
     let version = run.version.map_or_else(|| "the draft".into(), |number| format!("version {number}"));
@@ -46,7 +43,7 @@ pub(crate) async fn input(run: &Run, input: &Json) -> Result<(), Problem> {
 
 /// The faults, found on a thread that nobody has to wait for, not even at the end of the process.
 async fn apart(terms: Arc<Terms>, input: Json) -> Result<Vec<Fault>, Problem> {
-    let busy = || Problem::new(Code::Internal, "too many inputs are being checked at this moment; try again");
+    let busy = || Problem::new(Code::Overloaded, "too many inputs are being checked at this moment");
     let place = tokio::time::timeout(PATIENCE, PLACES.acquire()).await;
     let place = place.ok().and_then(Result::ok).ok_or_else(busy)?;
     let (answer, answered) = oneshot::channel();
@@ -71,5 +68,5 @@ fn faults(terms: &Terms, input: &Json) -> Result<Vec<Fault>, Problem> {
         let message = error.to_string();
         Problem::at(Code::FieldInvalid, "/input", explain::without_position(&message))
     })?;
-    Ok(terms.input.faults(&value))
+    Ok(terms.input.faults(&value, input.text().len()))
 }

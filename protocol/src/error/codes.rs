@@ -83,6 +83,7 @@ codes! {
     // Our own troubles.
     QueueUnavailable "queue_unavailable" 503 "The queue can't be reached now",
     StoreUnavailable "store_unavailable" 503 "The store can't be reached now",
+    Overloaded "overloaded" 503 "Too much is being done at this moment",
     Draining "draining" 503 "This process is stopping",
     Internal "internal" 500 "Something went wrong inside",
     // How a job ended.
@@ -114,7 +115,7 @@ impl Code {
 
     /// True if the same request may well work a little later.
     pub const fn retryable(self) -> bool {
-        matches!(self, Self::QueueUnavailable | Self::StoreUnavailable | Self::Draining)
+        matches!(self, Self::QueueUnavailable | Self::StoreUnavailable | Self::Overloaded | Self::Draining)
     }
 }
 

@@ -30,6 +30,10 @@ pub(super) fn judge(seen: &Seen) -> Vec<Check> {
             checks.extend(rabbitmq(rabbitmq_seen));
             checks.extend(redis(redis_seen));
         }
+        // The URLs are known only together with the rest.
+        _ if !seen.settings.is_empty() => {
+            checks.push(Check::new("servers", Info, "not looked at: mend the settings first"));
+        }
         _ => checks.push(
             Check::new(
                 "servers",

@@ -214,6 +214,8 @@ def empty(directory: str) -> None:
     """Removes what a call wrote. Never follows a link; fails if the directory itself is no longer ours."""
     if not stat.S_ISDIR(os.lstat(directory).st_mode):
         raise NotADirectoryError(directory)
+    # The handler may have locked it.
+    os.chmod(directory, 0o700)
     with os.scandir(directory) as entries:
         for entry in entries:
             if entry.is_dir(follow_symlinks=False):

@@ -212,8 +212,10 @@ impl Template {
         std::fs::create_dir(&directory).map_err(|source| Error::Files { path: directory.clone(), source })?;
         let helper = &shared.options.helper;
         let policy = policy(&shared.interpreter, &shared.runner, directory.clone());
-        let Launched { mut child, control } = sandbox::launch(helper, &policy)
-            .map_err(|source| Error::Helper { helper: helper.clone(), source })?;
+        let Launched { mut child, control } = sandbox::launch(helper, &policy).map_err(|source| {
+            let _ = std::fs::remove_dir(&directory);
+            Error::Helper { helper: helper.clone(), source }
+        })?;
         let complaint = tokio::spawn(last_words(child.stderr.take()));
         // Not a child of `closing`: a slot that is in a call when the pool closes is ended by that call.
         let (doom, gone) = (CancellationToken::new(), CancellationToken::new());

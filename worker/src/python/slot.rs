@@ -168,11 +168,20 @@ impl Slot {
             self.control.send(message).await?;
             loop {
                 if let Some(leftovers) = self.listen().await? {
+                    // A process that ended before the sweep was replaced by it, even where it was to be kept.
+                    if self.exit.take().is_some() {
+                        (self.process, self.calls) = (None, 0);
+                    }
                     return Ok(leftovers);
                 }
             }
         })
         .await?
+    }
+
+    /// True if there is a process that had a call.
+    pub(super) const fn is_used(&self) -> bool {
+        self.calls > 0
     }
 
     /// True if the process has calls left.

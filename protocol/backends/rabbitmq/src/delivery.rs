@@ -19,6 +19,8 @@ use crate::topology::Topology;
 /// How long a message waits here for someone to take it before it goes back to the queue: another worker
 /// may have a free slot.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// Before a message that could not be put aside goes back.
+const PAUSE: Duration = Duration::from_secs(1);
 /// For the confirm of a dead letter.
 const DEAD_LETTER: Duration = Duration::from_secs(5);
 /// Bytes of a reason on a dead letter.
@@ -169,7 +171,11 @@ impl DeadLetters {
             let work = Work::Publish(Box::new(message));
             match publisher.ask("queue.dead_letter", work, DEAD_LETTER).await {
                 Ok(_) => held.ack(),
-                Err(error) => tracing::warn!(%error, "a message could not be put aside yet"),
+                Err(error) => {
+                    tracing::warn!(%error, "a message could not be put aside yet");
+                    // Given back, it comes again at once.
+                    tokio::time::sleep(PAUSE).await;
+                }
             }
         });
     }

@@ -58,6 +58,7 @@ fn request(message: Incoming, topology: &Topology) -> Request {
     let Incoming { mut body, properties, held, .. } = message;
     // One byte too many is enough for the dispatcher to refuse it, and all that is kept of it.
     body.truncate(limits::BODY_BYTES + 1);
+    body.shrink_to_fit();
     let mut request = Request::new(body, Box::new(RequestReceipt(held)));
     request.message_id = owned(properties.message_id().as_ref());
     if let Some(headers) = properties.headers() {

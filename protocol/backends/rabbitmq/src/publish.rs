@@ -46,6 +46,7 @@ pub(crate) enum Work {
 }
 
 /// A message and where it goes.
+#[derive(Clone)]
 pub(crate) struct Message {
     /// The queue; through the default exchange, which routes by queue name.
     pub(crate) queue: ShortString,

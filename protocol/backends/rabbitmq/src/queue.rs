@@ -18,6 +18,9 @@ use crate::publish::{Message, Work};
 
 /// For the confirm of a job.
 const CONFIRM: Duration = Duration::from_secs(5);
+/// Before a refused message is sent once more. A quorum queue that another connection is just declaring refuses
+/// what comes before it has started (seen with 3.10).
+const REFUSED_PAUSE: Duration = Duration::from_millis(150);
 /// For an answer to a question.
 const ANSWER: Duration = Duration::from_secs(5);
 /// The port promises an answer within two seconds.
@@ -56,7 +59,14 @@ impl Queue for JobQueue {
         let queue = self.core.topology.jobs(&job.lane, job.priority);
         let id = job.id.to_string().into();
         let message = Message { queue, ours: true, id, body, properties };
-        self.core.publisher.ask(OPERATION, Work::Publish(Box::new(message)), CONFIRM).await.map(drop)
+        let publish = |message| self.core.publisher.ask(OPERATION, Work::Publish(Box::new(message)), CONFIRM);
+        match publish(message.clone()).await {
+            Err(error) if error.kind == Kind::Full => {
+                tokio::time::sleep(REFUSED_PAUSE).await;
+                publish(message).await.map(drop)
+            }
+            answer => answer.map(drop),
+        }
     }
 
     async fn consume(&self, lanes: &[Lane], ceiling: u16) -> Result<Box<dyn Consumer>, PortError> {
