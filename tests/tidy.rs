@@ -118,7 +118,10 @@ fn every_source_file_says_what_it_is_for_and_is_not_too_long() {
             path.display()
         );
     }
-    for path in files(&[".py"]) {
+    // Handlers of tests look like what users write: some are one line, some don't compile.
+    for path in
+        files(&[".py"]).into_iter().filter(|path| !path.parent().unwrap().ends_with("fixtures/handlers"))
+    {
         let text = read(&path);
         assert!(
             text.starts_with("\"\"\"") || text.is_empty(),

@@ -23,8 +23,6 @@ pub enum Step {
         reason: Reason,
         /// The next start of a scheduled job.
         at: Option<Timestamp>,
-        /// Why the attempt failed.
-        error: Option<JobError>,
     },
 }
 
@@ -101,18 +99,12 @@ impl Step {
             Verdict::Fail(error) => Self::End(End::failed(error.clone())),
             Verdict::Expire => Self::End(End::expired(spec)),
             Verdict::Cancel => Self::End(End::cancelled()),
-            Verdict::Retry { at, error } => Self::Continue {
-                state: JobState::Scheduled,
-                reason: Reason::RetryBackoff,
-                at: Some(*at),
-                error: Some(error.clone()),
-            },
-            Verdict::Requeue => Self::Continue {
-                state: JobState::Queued,
-                reason: Reason::WorkerStopped,
-                at: None,
-                error: None,
-            },
+            Verdict::Retry { at, .. } => {
+                Self::Continue { state: JobState::Scheduled, reason: Reason::RetryBackoff, at: Some(*at) }
+            }
+            Verdict::Requeue => {
+                Self::Continue { state: JobState::Queued, reason: Reason::WorkerStopped, at: None }
+            }
         }
     }
 

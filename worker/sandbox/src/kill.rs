@@ -6,6 +6,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{Pid, Signal};
 
 /// How long [`kill_tree`] hunts descendants before it kills the root alone.
@@ -29,6 +30,14 @@ impl Process {
             Err(error) if error != rustix::io::Errno::SRCH => Err(error.into()),
             _ => Ok(()),
         }
+    }
+
+    /// True if it has ended, whether or not somebody has waited for it.
+    pub fn has_ended(&self) -> bool {
+        // A pidfd becomes readable when its process ends.
+        let mut watched = [PollFd::new(&self.pidfd, PollFlags::IN)];
+        let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+        matches!(rustix::event::poll(&mut watched, Some(&at_once)), Ok(1))
     }
 }
 

@@ -130,7 +130,9 @@ impl Slot {
             heard?;
         }
         let fits = self.calls == 0 || (self.is_warm_for(key) && !self.is_stale());
-        if !fits || self.exit.is_some() {
+        // One that was killed while it was idle may be dead before the template has told so.
+        let ended = self.process.as_ref().is_some_and(|process| process.process.has_ended());
+        if !fits || ended || self.exit.is_some() {
             self.sweep(false, FORK).await?;
         }
         self.ready(FORK).await

@@ -22,7 +22,8 @@ impl<T: Send + 'static> Crew<T> {
         Ok(Self { orders: Mutex::new(Some(sender)), threads: Mutex::new(threads) })
     }
 
-    /// Gives an order. Never waits: everyone who gives one waits for its answer, which bounds the channel.
+    /// Gives an order. Never waits: who gives one waits for its answer, or settles a delivery
+    /// that is out, which bounds the channel.
     pub(crate) fn order(&self, order: T) -> Result<(), Failure> {
         let orders = lock(&self.orders);
         let sent = orders.as_ref().is_some_and(|sender| sender.send(order).is_ok());

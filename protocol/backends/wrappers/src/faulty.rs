@@ -62,8 +62,8 @@ impl Faults {
         self.order(what, |orders| orders.fail = times);
     }
 
-    /// The next `times` calls of `what` that would succeed do so, but their answers get lost: they look
-    /// timed out.
+    /// The answers of the next `times` calls of `what` get lost: they look timed out. One that fails by
+    /// itself fails as it would.
     pub fn lose_next(&self, what: &'static str, times: u32) {
         self.order(what, |orders| orders.lose = times);
     }

@@ -134,12 +134,7 @@ mod tests {
 
     #[test]
     fn a_job_that_someone_asked_to_cancel_is_not_tried_again() {
-        let again = || Step::Continue {
-            state: JobState::Queued,
-            reason: Reason::WorkerStopped,
-            at: None,
-            error: None,
-        };
+        let again = || Step::Continue { state: JobState::Queued, reason: Reason::WorkerStopped, at: None };
         let done = || Step::End(End::succeeded(Json::null()));
         assert_eq!(heed(again(), true), Step::End(End::cancelled()));
         assert_eq!(heed(again(), false), again());

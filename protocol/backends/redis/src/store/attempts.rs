@@ -170,7 +170,7 @@ impl Next {
                 dead_letter: if end.dead_letter { "1" } else { "" },
                 ..Self::default()
             },
-            Step::Continue { state, reason, at, error: _ } => Self {
+            Step::Continue { state, reason, at } => Self {
                 state: state.to_string(),
                 event: state_event_data(state, Some(reason)).text().to_owned(),
                 reason: reason.as_str(),
