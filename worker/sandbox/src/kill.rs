@@ -48,12 +48,15 @@ impl Process {
 pub fn kill_tree(root: u32) {
     let Some(root) = i32::try_from(root).ok().and_then(Pid::from_raw) else { return };
     let until = Instant::now() + HUNT;
+    let mut dead = BTreeSet::new();
     while Instant::now() < until {
-        let living = living_descendants(root.as_raw_nonzero().get());
-        if living.is_empty() {
+        let (living, now_dead) = descendants(root.as_raw_nonzero().get());
+        // One that died while we looked may have left children to `root` after we had read its list: look again.
+        if living.is_empty() && now_dead.is_subset(&dead) {
             break;
         }
-        for pid in living {
+        dead = now_dead;
+        for pid in living.into_iter().filter_map(Pid::from_raw) {
             kill(pid);
         }
         std::thread::sleep(Duration::from_millis(1));
@@ -66,7 +69,8 @@ fn kill(pid: Pid) {
     let _ = rustix::process::kill_process(pid, Signal::KILL);
 }
 
-fn living_descendants(root: i32) -> Vec<Pid> {
+/// All processes below `root`: those that live, and those that are dead (whether or not somebody reaped them).
+fn descendants(root: i32) -> (BTreeSet<i32>, BTreeSet<i32>) {
     let mut seen = BTreeSet::new();
     let mut open = vec![root];
     while let Some(parent) = open.pop() {
@@ -76,7 +80,7 @@ fn living_descendants(root: i32) -> Vec<Pid> {
             }
         }
     }
-    seen.into_iter().filter(|pid| alive(*pid)).filter_map(Pid::from_raw).collect()
+    seen.into_iter().partition(|pid| alive(*pid))
 }
 
 /// The children of all threads of a process; none if it is gone.
@@ -105,13 +109,13 @@ mod tests {
         let mut root = std::process::Command::new("sh").args(["-c", script]).spawn().unwrap();
         let number = i32::try_from(root.id()).unwrap();
         let until = Instant::now() + Duration::from_secs(10);
-        while living_descendants(number).len() < 3 {
+        while descendants(number).0.len() < 3 {
             assert!(Instant::now() < until, "the shell never started its children");
             std::thread::yield_now();
         }
-        let tree = living_descendants(number);
+        let (tree, _) = descendants(number);
         kill_tree(root.id());
         root.wait().unwrap();
-        assert!(tree.iter().all(|pid| !alive(pid.as_raw_nonzero().get())));
+        assert!(tree.iter().all(|pid| !alive(*pid)));
     }
 }
