@@ -224,3 +224,31 @@ async fn queued(world: &World) -> Option<JobId> {
     let page: Value = world.get("/v1/jobs?state=queued").await.json();
     page["jobs"][0]["id"].as_str().map(|id| id.parse().unwrap())
 }
+
+#[tokio::test]
+async fn a_refusal_reaches_a_client_that_is_still_sending_and_leaves_its_connection_usable() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let world = World::start().await;
+    let mut stream = tokio::net::TcpStream::connect(world.address).await.unwrap();
+    // Without a key, with a wrong one, and too large: refused at the head, long before the body has come.
+    let body = vec![b'x'; 4 * 1024 * 1024];
+    for (key, status) in [("", 401), ("Bearer sk_wrong", 401), ("", 413)] {
+        let key = if status == 413 { format!("Bearer {}", crate::support::ADMIN) } else { key.to_owned() };
+        let head = format!(
+            "POST /v1/jobs HTTP/1.1\r\nhost: x\r\nauthorization: {key}\r\ncontent-length: {}\r\n\r\n",
+            body.len()
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream.write_all(&body).await.unwrap();
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"}") {
+            assert!(
+                stream.read_buf(&mut answer).await.unwrap() > 0,
+                "the connection closed without the answer"
+            );
+        }
+        let answer = String::from_utf8(answer).unwrap();
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
+        assert!(!answer.to_lowercase().contains("connection: close"), "{answer}");
+    }
+}

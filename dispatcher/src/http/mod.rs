@@ -10,6 +10,7 @@ mod jobs;
 mod keys;
 mod openapi;
 mod params;
+mod unread;
 
 use std::future::Future;
 
@@ -49,6 +50,7 @@ pub fn router(dispatcher: Dispatcher) -> Router {
         .route("/openapi.json", get(openapi::read))
         .fallback(no_route)
         .method_not_allowed_fallback(no_method)
+        .layer(axum::middleware::from_fn(unread::read_on))
         .with_state(dispatcher)
 }
 
