@@ -3,10 +3,10 @@
 
 use protocol::secret::Secret;
 
-use crate::admin_key;
 use crate::render::say;
 use crate::run::Running;
-use crate::settings::Settings;
+use crate::settings::{Role, Settings};
+use crate::{admin_key, isolation, master_key};
 
 /// Says that the process runs, and what it is.
 pub(crate) fn started(settings: &Settings, running: &Running) {
@@ -52,16 +52,16 @@ fn facts(settings: &Settings, running: &Running) -> String {
     if let Some(version) = &running.python {
         let lanes: Vec<&str> = settings.lanes.iter().map(protocol::id::Lane::as_str).collect();
         fact("worker", format!("{} slots, lanes {}, Python {version}", settings.slots, lanes.join(", ")));
-        fact("isolation", ISOLATION.to_owned());
+    }
+    if let Some(worker) = &running.watched.worker {
+        fact("isolation", isolation::words(worker.isolation()).to_owned());
     }
     if let Some((_, made)) = &running.admin_key {
         fact("admin key", key(settings, *made));
     }
+    fact("secrets", secrets(settings));
     lines.join("\n")
 }
-
-/// Nothing weaker than this is ever called by a stronger name.
-const ISOLATION: &str = "process level only: run only code that you trust (README.md says what that means)";
 
 fn carrier(settings: &Settings) -> String {
     match &settings.servers {
@@ -76,6 +76,17 @@ fn key(settings: &Settings, made: bool) -> String {
         (Some(_), _) => "set from outside".to_owned(),
         (None, true) => format!("made now, in {}", path.display()),
         (None, false) => format!("in {}", path.display()),
+    }
+}
+
+fn secrets(settings: &Settings) -> String {
+    match (&settings.master_key, &settings.master_key_file) {
+        (Some(_), _) => "master key set from outside".to_owned(),
+        (None, Some(file)) => format!("master key in {}", file.display()),
+        (None, None) if settings.role == Role::Serve => {
+            format!("master key in {}", master_key::path(&settings.data).display())
+        }
+        (None, None) => "can't be used: no master key is set".to_owned(),
     }
 }
 

@@ -1,5 +1,6 @@
 //! From settings to backends, dispatcher and worker: the only wiring of the program.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -11,11 +12,13 @@ use dispatcher::Dispatcher;
 use protocol::id::WorkerId;
 use protocol::limits;
 use protocol::ports::{Inbox, Queue, Registry, Store, StoreOptions};
+use protocol::seal::MasterKeys;
 use protocol::secret::Secret;
 use worker::Worker;
 
 use crate::exit::{Exit, Failure};
 use crate::settings::{Servers, Settings};
+use crate::{isolation, own_servers};
 
 /// The ports of this process, each measured, and what must be closed at its end.
 pub(crate) struct Backends {
@@ -95,6 +98,7 @@ pub(crate) fn dispatcher(
     settings: &Settings,
     backends: &Backends,
     admin_key: Secret,
+    master_keys: Option<Arc<MasterKeys>>,
     metrics: &prometheus::Registry,
 ) -> anyhow::Result<Dispatcher> {
     let ports = dispatcher::Ports {
@@ -105,6 +109,7 @@ pub(crate) fn dispatcher(
     };
     let options = dispatcher::Options {
         admin_key: Some(admin_key),
+        master_keys,
         deadline_ceiling: settings.deadline_ceiling,
         ..dispatcher::Options::default()
     };
@@ -112,11 +117,13 @@ pub(crate) fn dispatcher(
     Ok(Dispatcher::new(ports, options, metrics))
 }
 
-/// The worker over these backends, its slots ready.
+/// The worker over these backends, its slots ready. `listen` is where the process listens.
 pub(crate) async fn worker(
     settings: &Settings,
     backends: &Backends,
     python: PathBuf,
+    listen: SocketAddr,
+    master_keys: Option<Arc<MasterKeys>>,
     metrics: &prometheus::Registry,
 ) -> anyhow::Result<Worker> {
     let ports = worker::Ports {
@@ -131,10 +138,13 @@ pub(crate) async fn worker(
         drain: settings.drain,
         lease: settings.lease,
         egress_allow: settings.egress_allow.clone(),
+        egress_own: own_servers::list(listen, settings.servers.as_ref())?,
+        master_keys,
         python: worker::python::Options {
             interpreter: python,
-            helper: std::env::current_exe().context("can't find our own binary")?,
+            helper: isolation::helper()?,
             runner_dir: settings.data.join("runner"),
+            isolation: settings.isolation,
         },
     };
     let metrics = worker::Metrics::register(metrics).context("can't register metrics")?;

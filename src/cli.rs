@@ -1,11 +1,13 @@
 //! The command line: arguments only. Doc comments are the help text.
 
 mod remote;
+mod secrets;
 mod server;
 
 use clap::{Parser, Subcommand};
 
 pub(crate) use remote::{ActionsCommand, ContentArgs, JobsCommand, KeysCommand, Remote, Submit, Test};
+pub(crate) use secrets::SecretsCommand;
 pub(crate) use server::Server;
 
 use crate::exit::Exit;
@@ -81,6 +83,16 @@ chunks as they come (text as it is, other values as JSON, one a line) while logs
     Keys {
         #[command(subcommand)]
         command: KeysCommand,
+    },
+    /// Set the secrets that handlers get, list them, delete them.
+    #[command(after_help = "Examples:
+  sortie secrets set STRIPE_KEY --file stripe.key
+  pass show stripe | sortie secrets set STRIPE_KEY
+An action gets the secrets that it names: \"secrets\": [\"STRIPE_KEY\"] for context.secrets in Python, or the
+auth of an HTTP handler. A value never stands on a command line, where others on this host could read it.")]
+    Secrets {
+        #[command(subcommand)]
+        command: SecretsCommand,
     },
     /// Explain an error code; without one, list them all.
     #[command(after_help = "Example:

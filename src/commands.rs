@@ -6,6 +6,7 @@ pub(crate) mod doctor;
 pub(crate) mod explain;
 pub(crate) mod jobs;
 pub(crate) mod keys;
+pub(crate) mod secrets;
 pub(crate) mod submit;
 
 use std::io::Read;

@@ -59,6 +59,9 @@ fn why(refused: &ProbeError) -> String {
         }
         ProbeError::Silent { interpreter } => format!("{} gave no answer", interpreter.display()),
         ProbeError::TooOld { interpreter, found } => format!("{} is Python {found}", interpreter.display()),
+        ProbeError::NoCtypes { interpreter } => {
+            format!("{} has no module ctypes, so that handlers can't be isolated", interpreter.display())
+        }
     }
 }
 

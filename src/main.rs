@@ -8,6 +8,10 @@ mod client;
 mod commands;
 mod exit;
 mod interpreter;
+mod isolation;
+mod key_file;
+mod master_key;
+mod own_servers;
 mod render;
 mod run;
 mod settings;
@@ -62,6 +66,7 @@ async fn command(command: Command, arguments: &ArgMatches) -> Result<Exit, Failu
         Command::Jobs { command } => commands::jobs::run(command).await,
         Command::Actions { command } => commands::actions::run(command).await,
         Command::Keys { command } => commands::keys::run(command).await,
+        Command::Secrets { command } => commands::secrets::run(command).await,
         Command::Explain { code } => commands::explain::run(code.as_deref()),
         Command::Doctor { json, .. } => commands::doctor::run(arguments, json).await,
         Command::Demo { exit, .. } => {

@@ -14,7 +14,7 @@ use crate::exit::{Exit, Failure};
 use crate::settings::{Role, Settings};
 use crate::shutdown::Signals;
 use crate::telemetry::{self, Watched};
-use crate::{admin_key, announce, assemble, interpreter};
+use crate::{admin_key, announce, assemble, interpreter, isolation, master_key};
 
 /// Runs a role until a signal ends it.
 pub(crate) async fn run(settings: Settings) -> Result<Exit, Failure> {
@@ -107,10 +107,14 @@ impl Running {
     /// Starts everything that the role needs. From the inside out: whoever can reach us finds us ready.
     pub(crate) async fn start(settings: &Settings) -> Result<Self, Failure> {
         let python = match settings.role.works() {
-            true => Some(interpreter::choose(settings).await?),
+            true => {
+                isolation::demand(settings.isolation).await?;
+                Some(interpreter::choose(settings).await?)
+            }
             false => None,
         };
         admin_key::make_folder(&settings.data).map_err(unusable)?;
+        let master_keys = master_key::load(settings).map_err(unusable)?;
         let metrics = prometheus::Registry::new();
         let draining = CancellationToken::new();
 
@@ -123,9 +127,16 @@ impl Running {
         let python_version = python.as_ref().map(interpreter::version);
         let (worker, status) = match python {
             Some(python) => {
-                let worker = assemble::worker(settings, &backends, python.executable, &metrics)
-                    .await
-                    .map_err(unusable)?;
+                let worker = assemble::worker(
+                    settings,
+                    &backends,
+                    python.executable,
+                    address,
+                    master_keys.clone(),
+                    &metrics,
+                )
+                .await
+                .map_err(unusable)?;
                 let status = worker.status();
                 (Some(Part::spawn(|stop| worker.run(stop))), Some(status))
             }
@@ -138,7 +149,8 @@ impl Running {
                 Some(secret) => (secret.clone(), false),
                 None => admin_key::read_or_make(&settings.data).map_err(unusable)?,
             };
-            let dispatcher = assemble::dispatcher(settings, &backends, secret.clone(), &metrics)?;
+            let dispatcher =
+                assemble::dispatcher(settings, &backends, secret.clone(), master_keys, &metrics)?;
             router = dispatcher::http::router(dispatcher.clone());
             dispatches = Some(dispatcher.clone());
             background = Some(Part::spawn(|stop| dispatcher::background::run(dispatcher, stop)));

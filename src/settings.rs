@@ -11,8 +11,10 @@ use std::time::Duration;
 use backend_embedded::Sync;
 use clap::ArgMatches;
 use protocol::id::Lane;
+use protocol::seal::MasterKeys;
 use protocol::secret::Secret;
 use worker::egress::Range;
+use worker::python::Isolation;
 
 pub(crate) use source::{default_data, search_path};
 
@@ -61,6 +63,10 @@ pub(crate) struct Settings {
     pub(crate) data: PathBuf,
     /// The first API key, if it was set from outside.
     pub(crate) admin_key: Option<Secret>,
+    /// What seals and opens secrets, if it was set from outside.
+    pub(crate) master_key: Option<MasterKeys>,
+    /// A file that has it.
+    pub(crate) master_key_file: Option<PathBuf>,
     /// RabbitMQ and Redis; the embedded store if absent.
     pub(crate) servers: Option<Servers>,
     /// What names on these servers begin with.
@@ -75,6 +81,8 @@ pub(crate) struct Settings {
     pub(crate) drain: Duration,
     /// The interpreter that was asked for; searched if absent.
     pub(crate) python: Option<PathBuf>,
+    /// What must keep handlers apart from the host.
+    pub(crate) isolation: Isolation,
     /// Private ranges that HTTP handlers may call.
     pub(crate) egress_allow: Vec<Range>,
     /// How long a claim holds without being renewed.
@@ -125,7 +133,7 @@ pub(crate) struct Problem {
 }
 
 /// Settings whose text is never shown.
-const SECRETS: [&str; 3] = ["admin_key", "amqp_url", "redis_url"];
+const SECRETS: [&str; 4] = ["admin_key", "master_key", "amqp_url", "redis_url"];
 
 impl Problem {
     /// A problem with the setting `key`.

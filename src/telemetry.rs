@@ -140,7 +140,8 @@ fn port(answer: Result<Result<(), PortError>, tokio::time::error::Elapsed>) -> P
 }
 
 fn slots(worker: &worker::Status) -> Part {
-    let detail = format!("{} of {} slots free", worker.free(), worker.slots());
+    let isolation = worker.isolation().as_str();
+    let detail = format!("{} of {} slots free; isolation: {isolation}", worker.free(), worker.slots());
     Part { ok: worker.consuming(), detail: Some(detail) }
 }
 

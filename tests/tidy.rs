@@ -28,6 +28,7 @@ const WRAPPERS: &[(&str, &[&str])] = &[
     ("redis", &["backend-redis"]),
     ("rusqlite", &["backend-embedded"]),
     ("jsonschema", &["protocol"]),
+    ("ring", &["protocol"]),
     ("axum", &["dispatcher", "sortie"]),
     ("reqwest", &["worker", "sortie"]),
     ("rustix", &["sandbox"]),

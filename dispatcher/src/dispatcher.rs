@@ -10,10 +10,12 @@ use std::time::Duration;
 
 use protocol::action::{Action, Content, VersionInfo};
 use protocol::error::{Code, Problem};
-use protocol::id::{ActionName, JobId, KeyId, Lane, TenantId};
+use protocol::id::{ActionName, JobId, KeyId, Lane, SecretName, TenantId};
 use protocol::job::Job;
 use protocol::key::Key;
-use protocol::ports::{Cancelled, Inbox, JobFilter, JobsPage, Published, Queue, Registry, Store};
+use protocol::ports::{
+    Cancelled, Inbox, JobFilter, JobsPage, Published, PutSecret, Queue, Registry, SecretInfo, Store,
+};
 use protocol::secret::Secret;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -28,6 +30,7 @@ use crate::keys::{self, NewKey};
 use crate::metrics::Metrics;
 use crate::options::Options;
 use crate::outcome::{self, EventReader};
+use crate::secrets::{self, NewSecret};
 
 /// Lanes whose depth is shown. More than anyone names; a bound on what callers can make us remember.
 const LANES: usize = 64;
@@ -233,6 +236,29 @@ impl Dispatcher {
     ) -> Result<(), Problem> {
         caller.require(Verb::DeleteKey)?;
         keys::delete(self, caller, tenant, id).await
+    }
+
+    /// Sets a secret of the caller's tenant, or replaces it. Its value can't be read back.
+    pub async fn put_secret(
+        &self,
+        caller: &Caller,
+        name: &SecretName,
+        new: NewSecret,
+    ) -> Result<PutSecret, Problem> {
+        caller.require(Verb::PutSecret)?;
+        secrets::put(self, caller, name, new).await
+    }
+
+    /// The secrets of the caller's tenant, by name, without their values.
+    pub async fn secrets(&self, caller: &Caller) -> Result<Vec<SecretInfo>, Problem> {
+        caller.require(Verb::ListSecrets)?;
+        secrets::list(self, caller).await
+    }
+
+    /// Deletes a secret. Jobs whose version names it fail from now on.
+    pub async fn delete_secret(&self, caller: &Caller, name: &SecretName) -> Result<(), Problem> {
+        caller.require(Verb::DeleteSecret)?;
+        secrets::delete(self, caller, name).await
     }
 }
 

@@ -2,8 +2,8 @@
 //!
 //! [`Dispatcher`] is the list of verbs: everything that can be asked for. Every API is a client of it: the
 //! HTTP one in [`http`], the AMQP inbox in [`background`]. A request passes [`access`] (who asks),
-//! [`intake`] (a job is accepted) and is answered by [`outcome`]; [`catalog`] keeps actions and [`keys`]
-//! API keys. [`background`] ends what is late, publishes what waited and answers what asked for a reply.
+//! [`intake`] (a job is accepted) and is answered by [`outcome`]; [`catalog`] keeps actions, [`keys`]
+//! API keys and [`secrets`] secrets. [`background`] ends what is late, publishes what waited and answers what asked for a reply.
 
 pub mod access;
 pub mod background;
@@ -15,6 +15,7 @@ pub mod keys;
 mod metrics;
 mod options;
 pub mod outcome;
+pub mod secrets;
 mod trouble;
 pub mod view;
 

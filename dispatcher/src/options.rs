@@ -1,9 +1,11 @@
 //! The dispatcher's settings, with their defaults.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::id::TenantId;
 use protocol::limits;
+use protocol::seal::MasterKeys;
 use protocol::secret::Secret;
 
 /// What can be set. All dispatchers of an installation should have the same.
@@ -13,6 +15,8 @@ pub struct Options {
     pub admin_key: Option<Secret>,
     /// The tenant that the admin key acts for.
     pub admin_tenant: TenantId,
+    /// What secrets are sealed with. Without, none can be set.
+    pub master_keys: Option<Arc<MasterKeys>>,
     /// The longest deadline of a job, counted from its start time.
     pub deadline_ceiling: Duration,
     /// The longest wait of one long poll; who asks for more waits this long.
@@ -28,6 +32,7 @@ impl Default for Options {
         Self {
             admin_key: None,
             admin_tenant: TenantId::standard(),
+            master_keys: None,
             deadline_ceiling: limits::DEADLINE_CEILING,
             wait_ceiling: limits::WAIT_CEILING,
             keep_alive: Duration::from_secs(15),

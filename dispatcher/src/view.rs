@@ -1,16 +1,17 @@
-//! The public JSON of what there is: a job, an event, an action, a version, a key, a problem. HTTP and the
+//! The public JSON of what there is: a job, an event, an action, a version, a key, a secret, a problem. HTTP and the
 //! replies of the inbox show the same. Stored forms may change; these don't.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::action::{Action, Content, VersionInfo};
 use protocol::error::{Fault, JobError, Problem};
-use protocol::id::{ActionName, ContentHash, JobId, KeyId, Lane, TenantId, WorkerId};
+use protocol::id::{ActionName, ContentHash, JobId, KeyId, Lane, SecretName, TenantId, WorkerId};
+use protocol::isolation::Isolation;
 use protocol::job::{Attempt, Job, Priority, Reason};
 use protocol::json::Json;
 use protocol::key::{Key, Scope};
 use protocol::outcome::Outcome;
-use protocol::ports::JobsPage;
+use protocol::ports::{JobsPage, SecretInfo};
 use protocol::secret::Secret;
 use protocol::state::JobState;
 use protocol::time::Timestamp;
@@ -54,6 +55,7 @@ pub struct JobView<'a> {
 struct AttemptView<'a> {
     number: u32,
     worker: &'a WorkerId,
+    isolation: Isolation,
     started_at: Timestamp,
     #[serde(skip_serializing_if = "Option::is_none")]
     ended_at: Option<Timestamp>,
@@ -104,6 +106,7 @@ fn attempt_view<'a>(attempt: &'a Attempt, error: Option<&'a JobError>) -> Attemp
     AttemptView {
         number: attempt.number,
         worker: &attempt.worker,
+        isolation: attempt.isolation,
         started_at: attempt.started_at,
         ended_at: attempt.ended_at,
         outcome: attempt.outcome,
@@ -236,6 +239,36 @@ pub struct KeysView<'a> {
 /// Keys.
 pub fn keys(all: &[Key]) -> KeysView<'_> {
     KeysView { keys: all.iter().map(|one| key(one, None)).collect() }
+}
+
+/// A secret, never with its value.
+#[derive(Debug, Serialize)]
+pub struct SecretView<'a> {
+    name: &'a SecretName,
+    master_key: &'a str,
+    created_at: Timestamp,
+    updated_at: Timestamp,
+}
+
+/// A secret.
+pub fn secret(info: &SecretInfo) -> SecretView<'_> {
+    SecretView {
+        name: &info.name,
+        master_key: &info.master_key,
+        created_at: info.created_at,
+        updated_at: info.updated_at,
+    }
+}
+
+/// Secrets.
+#[derive(Debug, Serialize)]
+pub struct SecretsView<'a> {
+    secrets: Vec<SecretView<'a>>,
+}
+
+/// Secrets.
+pub fn secrets(all: &[SecretInfo]) -> SecretsView<'_> {
+    SecretsView { secrets: all.iter().map(secret).collect() }
 }
 
 /// A problem (RFC 9457).

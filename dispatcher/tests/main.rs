@@ -15,4 +15,5 @@ mod http;
 mod inbox;
 mod intake;
 mod keys;
+mod secrets;
 mod support;

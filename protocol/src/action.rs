@@ -1,13 +1,14 @@
 //! Actions: named things that can be run, and the immutable content of their versions.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::id::{ActionName, ContentHash, Lane, TenantId};
+use crate::egress::Egress;
+use crate::id::{ActionName, ContentHash, Lane, SecretName, TenantId};
 use crate::limits;
 use crate::retry::RetryPolicy;
 use crate::time::Timestamp;
@@ -71,6 +72,12 @@ pub struct Content {
     /// Whether calls may share a process.
     #[serde(default)]
     pub reuse: Reuse,
+    /// What its handler may connect to; every public host if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub egress: Option<Egress>,
+    /// Secrets of the tenant that its handler gets. One that `auth` of an HTTP handler names need not be here.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<SecretName>,
     /// When a failed attempt is tried again.
     #[serde(default)]
     pub retry: RetryPolicy,
@@ -118,9 +125,40 @@ pub struct HttpHandler {
     /// JSON body. A string that is one placeholder becomes the value itself, whatever its type.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body: Option<Value>,
+    /// A secret that is sent along, to show the target who calls.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auth: Option<HttpAuth>,
     /// JSON pointer (RFC 6901) to the part of the answer that is the result; the whole answer if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<String>,
+}
+
+/// A secret in a request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HttpAuth {
+    /// Where it stands.
+    #[serde(rename = "in")]
+    pub place: AuthPlace,
+    /// The header, the query parameter, or the field of the JSON body.
+    pub name: String,
+    /// The secret.
+    pub secret: SecretName,
+    /// What stands before its value: `Bearer `, for instance.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub prefix: String,
+}
+
+/// Where a secret stands in a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AuthPlace {
+    /// A header.
+    Header,
+    /// A parameter of the query.
+    Query,
+    /// A field of the JSON object that is the body.
+    Body,
 }
 
 /// Whether calls of a Python handler may share a process.
@@ -142,6 +180,15 @@ impl Content {
         let digest: String =
             Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
         ContentHash::new(digest).unwrap_or_else(|_| unreachable!("a SHA-256 has 64 hexadecimal digits"))
+    }
+
+    /// Every secret that an attempt needs, each once.
+    pub fn secret_names(&self) -> BTreeSet<&SecretName> {
+        let auth = match &self.handler {
+            Handler::Http(handler) => handler.auth.as_ref().map(|auth| &auth.secret),
+            Handler::Python { .. } => None,
+        };
+        self.secrets.iter().chain(auth).collect()
     }
 
     /// How long one attempt may run.
@@ -190,6 +237,44 @@ mod tests {
         .unwrap();
         assert_eq!(one.hash(), two.hash());
         assert_ne!(one.hash(), Content { timeout_ms: 1, ..two }.hash());
+    }
+
+    #[test]
+    fn an_allow_list_is_part_of_the_identity_however_it_is_written() {
+        let content = |egress: &str| {
+            let text = format!(r#"{{"handler":{{"kind":"python","source":"x"}}{egress}}}"#);
+            serde_json::from_str::<Content>(&text).map(|content| content.hash())
+        };
+        // What contents without a list had before there were lists.
+        let known = "78b5eae34f8e96fc068180a9c4d5cc91d315b6a880142d18973294fd35aa54df";
+        assert_eq!(content("").unwrap().as_str(), known);
+        assert_ne!(content(r#","egress":{"allow":[]}"#).unwrap().as_str(), known);
+        let one = content(r#","egress":{"allow":["api.example.com:443"]}"#).unwrap();
+        assert_eq!(content(r#","egress":{"allow":["API.example.com.:443"]}"#).unwrap(), one);
+        assert!(content(r#","egress":{"allow":["https://api.example.com"]}"#).is_err());
+        assert!(content(r#","egress":{}"#).is_err());
+    }
+
+    #[test]
+    fn secrets_change_the_identity_only_where_there_are_any() {
+        let content = |more: &str| {
+            let text = format!(r#"{{"handler":{{"kind":"python","source":"x"}}{more}}}"#);
+            serde_json::from_str::<Content>(&text).map(|content| content.hash())
+        };
+        assert_eq!(content(r#","secrets":[]"#).unwrap(), content("").unwrap());
+        assert_ne!(content(r#","secrets":["A"]"#).unwrap(), content("").unwrap());
+        assert!(content(r#","secrets":["a b"]"#).is_err());
+    }
+
+    #[test]
+    fn the_secret_of_auth_is_needed_without_being_listed() {
+        let content: Content = serde_json::from_str(
+            r#"{"handler":{"kind":"http","url":"http://h/","auth":{"in":"header","name":"X","secret":"B"}},
+                "secrets":["C","B"]}"#,
+        )
+        .unwrap();
+        let names: Vec<_> = content.secret_names().into_iter().map(SecretName::as_str).collect();
+        assert_eq!(names, ["B", "C"]);
     }
 
     #[test]

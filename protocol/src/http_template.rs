@@ -4,6 +4,8 @@
 //! `{name}` stands for a field of the input, `{a.b}` and `{list.0}` for one inside it; `{{` and `}}` are braces.
 //! There is nothing else to learn: no expressions, no defaults, no code.
 
+mod auth;
+
 use serde_json::Value;
 use url::Url;
 
@@ -200,6 +202,9 @@ pub fn check(handler: &HttpHandler) -> Vec<Fault> {
         }
         body_faults(body, "/body", &mut faults);
     }
+    if let Some(auth) = &handler.auth {
+        faults.extend(auth::fault(auth, handler).map(|(place, message)| Fault::at(place, message)));
+    }
     if let Some(pointer) = &handler.result
         && !is_pointer(pointer)
     {
@@ -208,7 +213,7 @@ pub fn check(handler: &HttpHandler) -> Vec<Fault> {
     faults
 }
 
-fn header(name: &str, value: &str) -> Result<(), String> {
+fn header_name(name: &str) -> Result<(), String> {
     let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
     if name.is_empty() || !name.bytes().all(token) {
         return Err("is not the name of a header".into());
@@ -216,6 +221,11 @@ fn header(name: &str, value: &str) -> Result<(), String> {
     if RESERVED.contains(&name.to_ascii_lowercase().as_str()) {
         return Err("is set by Sortie itself".into());
     }
+    Ok(())
+}
+
+fn header(name: &str, value: &str) -> Result<(), String> {
+    header_name(name)?;
     if value.chars().any(char::is_control) {
         return Err("must not have control characters".into());
     }

@@ -93,6 +93,11 @@ name!(
     |t| plain(t, 32, |b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_'))
 );
 name!(
+    /// The name of a tenant's secret, `STRIPE_KEY` for instance.
+    SecretName, "a secret's name", "1 to 64 letters, digits, '.', '-' and '_', and start with a letter or digit",
+    |t| plain(t, 64, |b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'))
+);
+name!(
     /// A worker process, unique for its lifetime.
     WorkerId, "a worker id", "1 to 128 letters, digits, '.', '-' and '_', and start with a letter or digit",
     |t| plain(t, 128, |b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'))
@@ -172,6 +177,8 @@ mod tests {
             assert!(ActionName::new(bad).is_err(), "{bad}");
         }
         assert!(TenantId::new("Team").is_err());
+        assert!(SecretName::new("STRIPE_KEY").is_ok());
+        assert!(SecretName::new("a/b").is_err());
         assert!(ContentHash::new("0".repeat(64)).is_ok());
         assert!(ContentHash::new("G".repeat(64)).is_err());
     }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::JobError;
 use crate::id::{ActionName, ContentHash, JobId, KeyId, Lane, TenantId, WorkerId};
+use crate::isolation::Isolation;
 use crate::json::Json;
 use crate::outcome::Outcome;
 use crate::retry::RetryPolicy;
@@ -108,6 +109,9 @@ pub struct Attempt {
     pub number: u32,
     /// Who runs it.
     pub worker: WorkerId,
+    /// What kept its handler apart from everything else.
+    #[serde(default)]
+    pub isolation: Isolation,
     /// When it was claimed.
     pub started_at: Timestamp,
     /// When it ended.

@@ -27,6 +27,9 @@ pub enum Scope {
     /// Test unsaved drafts.
     #[serde(rename = "actions:run")]
     ActionsRun,
+    /// Set, list and delete secrets. Their values can't be read back.
+    #[serde(rename = "secrets:write")]
+    SecretsWrite,
     /// Everything within the tenant, keys included.
     #[serde(rename = "admin")]
     Admin,
@@ -37,12 +40,13 @@ pub enum Scope {
 
 impl Scope {
     /// Every scope.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::JobsWrite,
         Self::JobsRead,
         Self::ActionsWrite,
         Self::ActionsRead,
         Self::ActionsRun,
+        Self::SecretsWrite,
         Self::Admin,
         Self::Operator,
     ];
@@ -55,6 +59,7 @@ impl Scope {
             Self::ActionsWrite => "actions:write",
             Self::ActionsRead => "actions:read",
             Self::ActionsRun => "actions:run",
+            Self::SecretsWrite => "secrets:write",
             Self::Admin => "admin",
             Self::Operator => "operator",
         }

@@ -20,6 +20,11 @@ pub const EVENTS: u64 = 10_000;
 /// A stored error's message, in bytes.
 pub const ERROR_BYTES: usize = 8 * 1024;
 
+/// Bytes of a secret's value. Shorter ones can't be cut out of logs: they would be found everywhere.
+pub const SECRET_BYTES: std::ops::RangeInclusive<usize> = 8..=16 * 1024;
+/// Secrets that one version may name.
+pub const SECRETS: usize = 16;
+
 /// Timeout of an attempt where the version says nothing.
 pub const TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest timeout of an attempt. Below the broker's default delivery acknowledgement timeout (30 min).
@@ -47,3 +52,18 @@ pub const IDEMPOTENCY_KEY_BYTES: usize = 255;
 pub const CRASHES: u32 = 2;
 /// Jobs in one page of a list.
 pub const PAGE: usize = 200;
+
+/// Entries of an action's egress allow-list.
+pub const EGRESS_HOSTS: usize = 64;
+/// Connections that a call may have open at the same time.
+pub const EGRESS_CONNECTIONS: usize = 64;
+/// Connections that a call may open in all.
+pub const EGRESS_CONNECTIONS_PER_CALL: u32 = 2_000;
+/// Bytes that a call may send and receive through the egress gate, together.
+pub const EGRESS_BYTES: u64 = 1024 * 1024 * 1024;
+/// How long resolving a host and connecting to it may take.
+pub const EGRESS_CONNECT: Duration = Duration::from_secs(10);
+/// The head of a request or an answer at the egress gate, in bytes.
+pub const EGRESS_HEAD_BYTES: usize = 32 * 1024;
+/// How long the head of a request may take to arrive at the egress gate.
+pub const EGRESS_HEAD: Duration = Duration::from_secs(5);

@@ -13,7 +13,7 @@ mod store;
 pub use error::{Kind, PortError, Retry};
 pub use inbox::{Inbox, Receipt as InboxReceipt, Reply, Request};
 pub use queue::{Capabilities, Consumer, Delivery, Depth, Queue, Receipt};
-pub use registry::{Published, Registry};
+pub use registry::{Published, PutSecret, Registry, SecretInfo};
 pub use store::{
     Appended, Cancelled, Claim, Created, EventsPage, Finish, Finished, Idempotency, JobFilter, JobsPage,
     NewJob, Renewal, Store, StoreOptions,

@@ -27,6 +27,20 @@ pub(crate) struct Server {
         help_heading = "Settings"
     )]
     admin_key: Option<String>,
+    /// What seals the secrets of handlers: 32 bytes in Base64, the same in every process; several separated by
+    /// commas, the new one first [default: `serve` makes one at its first start, in DATA/master.key]. Better set as
+    /// SORTIE_MASTER_KEY, or in a file: others on this host can read a command line.
+    #[arg(
+        long,
+        env = "SORTIE_MASTER_KEY",
+        hide_env_values = true,
+        value_name = "KEYS",
+        help_heading = "Settings"
+    )]
+    master_key: Option<String>,
+    /// A file with what --master-key would say.
+    #[arg(long, env = "SORTIE_MASTER_KEY_FILE", value_name = "FILE", help_heading = "Settings")]
+    master_key_file: Option<String>,
     /// RabbitMQ, which carries the jobs; together with --redis-url.
     #[arg(
         long,
@@ -81,6 +95,16 @@ pub(crate) struct Server {
     /// Python 3.12 or newer for handlers [default: DATA/python/bin/python, else the first on the PATH that runs].
     #[arg(long, env = "SORTIE_PYTHON", value_name = "FILE", help_heading = "Worker")]
     python: Option<String>,
+    /// What keeps handlers apart from this host: `required` refuses to start where the kernel lacks a piece of it,
+    /// `best-effort` uses what there is, `none` uses nothing. `sortie doctor` shows the pieces.
+    #[arg(
+        long,
+        env = "SORTIE_ISOLATION",
+        value_name = "LEVEL",
+        default_value = "required",
+        help_heading = "Worker"
+    )]
+    isolation: Option<String>,
     /// Private address ranges that HTTP handlers may call, separated by commas: 10.1.0.0/16,127.0.0.1/32.
     #[arg(
         long,

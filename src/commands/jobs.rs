@@ -168,9 +168,10 @@ fn details(job: &Value) -> String {
         add(
             "attempt",
             format!(
-                "{} on {}, started {started}: {outcome}{error}",
+                "{} on {}, isolation {}, started {started}: {outcome}{error}",
                 attempt["number"],
-                field(attempt, "worker")
+                field(attempt, "worker"),
+                field(attempt, "isolation")
             ),
         );
     }

@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use backend_embedded::Sync;
+use protocol::seal::MasterKeys;
 use protocol::secret::Secret;
+use worker::python::Isolation;
 
 use super::source::{Layers, Text};
 use super::{Log, Problem, Role, Servers, Settings, default_data};
@@ -39,6 +41,17 @@ impl Host {
 pub(crate) fn check(role: Role, layers: &Layers, host: &Host) -> Result<Settings, Vec<Problem>> {
     let mut reader = Reader { layers, problems: Vec::new() };
     let admin_key = reader.optional("admin_key", "make one with: openssl rand -hex 32", admin_key);
+    let master_key = reader.optional("master_key", "make one with: openssl rand -base64 32", |text| {
+        MasterKeys::parse(text).map_err(|error| error.to_string())
+    });
+    let master_key_file =
+        reader.optional("master_key_file", "name a file with a master key", |text| match text {
+            "" => Err("is empty".to_owned()),
+            text => Ok(PathBuf::from(text)),
+        });
+    if reader.layers.contains_key("master_key") && master_key_file.is_some() {
+        reader.problem("master_key_file", "is set together with master_key", "set one of the two");
+    }
     let listen = reader.or("listen", "write an address and a port: 127.0.0.1:7300", address, || match role {
         Role::Worker => SocketAddr::from(([127, 0, 0, 1], 7301)),
         Role::Serve | Role::Dispatcher => SocketAddr::from(([127, 0, 0, 1], 7300)),
@@ -69,6 +82,7 @@ pub(crate) fn check(role: Role, layers: &Layers, host: &Host) -> Result<Settings
     let deadline_ceiling = reader.millis("deadline_ceiling_ms", 1_000, 30 * 86_400_000);
     let python =
         reader.optional("python", "the path of a Python 3.12 or newer", |text| Ok(PathBuf::from(text)));
+    let isolation = reader.or("isolation", "required, best-effort or none", isolation, Isolation::default);
     let egress_allow =
         reader.or("egress_allow", "address ranges: 10.1.0.0/16,127.0.0.1/32", ranges, Vec::new);
     let filter =
@@ -102,6 +116,8 @@ pub(crate) fn check(role: Role, layers: &Layers, host: &Host) -> Result<Settings
         listen,
         data,
         admin_key,
+        master_key,
+        master_key_file,
         servers,
         prefix,
         sync,
@@ -109,6 +125,7 @@ pub(crate) fn check(role: Role, layers: &Layers, host: &Host) -> Result<Settings
         lanes,
         drain,
         python,
+        isolation,
         egress_allow,
         lease,
         retention,
@@ -229,6 +246,10 @@ fn lanes(text: &str) -> Result<Vec<protocol::id::Lane>, String> {
         }
     }
     Ok(lanes)
+}
+
+fn isolation(text: &str) -> Result<Isolation, String> {
+    text.parse().map_err(|_| "is none of the three".to_owned())
 }
 
 fn ranges(text: &str) -> Result<Vec<worker::egress::Range>, String> {

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use super::sortie;
 
-const COMMANDS: [&str; 10] =
-    ["", "serve", "dispatcher", "worker", "submit", "jobs", "actions", "keys", "doctor", "demo"];
+const COMMANDS: [&str; 11] =
+    ["", "serve", "dispatcher", "worker", "submit", "jobs", "actions", "keys", "secrets", "doctor", "demo"];
 
 #[test]
 fn the_help_of_every_command_is_as_it_was() {

@@ -126,7 +126,7 @@ fn the_demo_shows_every_step_and_leaves_a_key_for_its_owner_only() {
     ] {
         assert!(outcome.out.contains(words), "{words:?} is missing in:\n{}\n{}", outcome.out, outcome.err);
     }
-    assert!(outcome.err.contains("process level only"), "{}", outcome.err);
+    assert!(outcome.err.contains("isolation  sandbox: "), "{}", outcome.err);
     let key = std::fs::metadata(dir.path().join("data/admin.key")).unwrap();
     assert_eq!(key.permissions().mode() & 0o777, 0o600);
 }

@@ -8,7 +8,9 @@ mod description;
 mod doctor;
 mod exit_codes;
 mod help;
+mod isolation;
 mod journey;
+mod secrets;
 
 use std::path::Path;
 use std::process::{Command, Stdio};

@@ -1,6 +1,5 @@
 //! Deadlines and timeouts: nobody is left waiting, and nothing runs on.
 
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use protocol::event::EventKind;
@@ -16,12 +15,15 @@ journeys!(
     a_cancelled_handler_is_dead_at_once,
 );
 
-/// Yields its process id first, so that the test can look whether the process is gone.
+/// Gives its process a name of its own and yields it first, so that the test can look whether the process is gone: the
+/// number that it knows itself by is that of its own process namespace.
 const STUBBORN: &str = r#"
-import os, signal, time
+import ctypes, os, signal, time
 
 def handle_event(data):
-    yield os.getpid()
+    name = "s" + os.urandom(5).hex()
+    ctypes.CDLL(None).prctl(15, name.encode())  # PR_SET_NAME
+    yield name
     if data["how"] == "ignore":
         for number in range(1, 32):
             try:
@@ -34,6 +36,14 @@ def handle_event(data):
     while True:
         time.sleep(60)
 "#;
+
+/// True if some process has that name.
+fn runs(name: &Value) -> bool {
+    let processes = std::fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap().path().join("comm"));
+    processes
+        .filter_map(|path| std::fs::read_to_string(path).ok())
+        .any(|comm| comm.trim() == name.as_str().unwrap())
+}
 
 /// How late a killed attempt may be, measured from its own limit.
 const LATE: Duration = Duration::from_millis(200);
@@ -54,8 +64,8 @@ async fn a_handler_that_does_not_end_is_dead_within_200_ms_of_its_timeout(sortie
         let submitted =
             sortie.client.post("/v1/jobs", json!({"action": "stubborn", "input": {"how": how}})).await;
         let events = sortie.client.events(&submitted.id()).await;
-        let pid = events.iter().find(|event| event.kind == EventKind::Chunk).unwrap().data.value();
-        assert!(!Path::new(&format!("/proc/{pid}")).exists(), "{how}: process {pid} still runs");
+        let told = events.iter().find(|event| event.kind == EventKind::Chunk).unwrap().data.value();
+        assert!(!runs(&told), "{how}: its process still runs");
         let job = sortie.client.finished(&submitted.id()).await;
         assert_eq!(job["state"], "failed", "{job}");
         assert_eq!(job["error"]["code"], "handler_timed_out");
@@ -83,12 +93,19 @@ async fn a_cancelled_handler_is_dead_at_once(sortie: &Installation) {
     let id =
         sortie.client.post("/v1/jobs", json!({"action": "stubborn", "input": {"how": "ignore"}})).await.id();
     let mut stream = sortie.client.stream(&id, 0).await;
-    while stream.next().await.unwrap().kind != EventKind::Chunk {}
+    let told = loop {
+        let event = stream.next().await.unwrap();
+        if event.kind == EventKind::Chunk {
+            break event.data.value();
+        }
+    };
+    assert!(runs(&told), "the name can be found while it runs");
     let asked = Instant::now();
     let answer = sortie.client.post(&format!("/v1/jobs/{id}/cancel"), json!({})).await;
     assert!(answer.status == 202 || answer.status == 200, "{answer:?}");
     let job = sortie.client.finished(&id).await;
     println!("cancelled after {:?}", asked.elapsed());
+    assert!(!runs(&told), "it still runs");
     assert_eq!(job["state"], "cancelled", "{job}");
     assert_eq!(job["attempts"][0]["outcome"], "cancelled");
     assert!(asked.elapsed() < Duration::from_millis(600), "{:?}", asked.elapsed());

@@ -15,6 +15,7 @@ mod crash;
 mod deadlines;
 mod handlers;
 mod requests;
+mod secrets;
 mod streaming;
 
 use support::{Dir, Servers, Sortie};
@@ -44,7 +45,7 @@ pub(crate) struct Installation {
     /// Dispatcher first. Dropped before the folder.
     _processes: Vec<Sortie>,
     servers: Option<Servers>,
-    _dir: Dir,
+    dir: Dir,
 }
 
 /// What local targets of handlers need to be reachable, and two slots.
@@ -54,7 +55,7 @@ impl Installation {
     async fn embedded() -> Self {
         let dir = Dir::new();
         let sortie = Sortie::embedded(&dir, SETTINGS).await;
-        Self { client: sortie.client.clone(), _processes: vec![sortie], servers: None, _dir: dir }
+        Self { client: sortie.client.clone(), _processes: vec![sortie], servers: None, dir }
     }
 
     async fn distributed() -> Self {
@@ -65,7 +66,7 @@ impl Installation {
             client: dispatcher.client.clone(),
             _processes: vec![dispatcher, worker],
             servers: Some(servers),
-            _dir: dir,
+            dir,
         }
     }
 }

@@ -16,6 +16,9 @@ pub(crate) use process::Sortie;
 /// The admin key of every installation that a test starts.
 pub(crate) const ADMIN_KEY: &str = "sk_00000000000000000000000000000000000000000000000000000000000test1";
 
+/// The master key of every dispatcher and worker over servers.
+pub(crate) const MASTER_KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+
 /// A folder that is removed at the end.
 pub(crate) struct Dir(PathBuf);
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use super::{ADMIN_KEY, Client, Dir, Servers, free_port, needed, until};
+use super::{ADMIN_KEY, Client, Dir, MASTER_KEY, Servers, free_port, needed, until};
 
 /// One running `sortie`. Killed when dropped.
 pub(crate) struct Sortie {
@@ -33,13 +33,26 @@ impl Sortie {
     }
 
     /// Starts it and doesn't wait.
-    #[expect(clippy::disallowed_methods, reason = "the test starts the program under test")]
     pub(crate) fn launch(role: &str, dir: &Dir, servers: Option<&Servers>, port: u16, more: &[&str]) -> Self {
+        Self::launch_by(&[], role, dir, servers, port, more)
+    }
+
+    /// The same by a command that becomes it.
+    #[expect(clippy::disallowed_methods, reason = "the test starts the program under test")]
+    pub(crate) fn launch_by(
+        wrapper: &[&str],
+        role: &str,
+        dir: &Dir,
+        servers: Option<&Servers>,
+        port: u16,
+        more: &[&str],
+    ) -> Self {
         let log = dir.path().join(format!("{role}-{port}.log"));
         let output = File::options().create(true).append(true).open(&log).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_sortie"));
+        let line = [wrapper, &[env!("CARGO_BIN_EXE_sortie"), role]].concat();
+        let mut command = Command::new(line[0]);
         command
-            .arg(role)
+            .args(&line[1..])
             .args(["--listen", &format!("127.0.0.1:{port}")])
             .arg("--data")
             .arg(dir.path().join("data"))
@@ -50,6 +63,8 @@ impl Sortie {
             .stdout(output.try_clone().unwrap())
             .stderr(output);
         if let Some(servers) = servers {
+            // `serve` alone makes its own.
+            command.env("SORTIE_MASTER_KEY", MASTER_KEY);
             command.args([
                 "--amqp-url",
                 &servers.amqp,

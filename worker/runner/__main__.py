@@ -1,11 +1,11 @@
-"""Starts the template process of one slot: `python -I -B <this directory>`.
+"""Starts the master of a worker's slots: `python -I -B <this directory> SETTINGS` (JSON, see `master.Settings`).
 
 The directory leaves the import path at once, so a handler's own names never meet ours.
 """
 
 import sys
 
-from sortie_runner import template
+from sortie_runner import master
 
 sys.path.pop(0)
-template.main()
+master.main(sys.argv.pop())

@@ -1,5 +1,5 @@
-//! One attempt of a job as a chain of named steps: fetch the version, claim, perform, check the output,
-//! decide, report.
+//! One attempt of a job as a chain of named steps: fetch the version and its secrets, claim, perform, check the
+//! output, decide, report.
 //!
 //! Nothing starts before the store granted the claim, and the delivery is acked only when the store knows the
 //! ending. Each step takes what the one before gave; a step that gives nothing has dealt with the delivery.
@@ -11,21 +11,23 @@ use std::time::Duration;
 use protocol::deadline::Limit;
 use protocol::error::{Code, JobError};
 use protocol::hub::Watch;
+use protocol::isolation::Isolation;
 use protocol::job::JobSpec;
 use protocol::outcome::Ending;
-use protocol::ports::{Claim, Delivery, Finish, Kind, PortError, Renewal};
+use protocol::ports::{Claim, Delivery, Finish, Renewal};
 use protocol::time::Timestamp;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
-use crate::backoff::{self, Backoff};
+use crate::backoff;
 use crate::contents::Version;
 use crate::decide::{Facts, decide};
 use crate::events::EventSink;
-use crate::handler::Call;
+use crate::handler::{Call, Secrets};
 use crate::lease::Hold;
 use crate::output;
+use crate::patience::{Answer, patiently};
 use crate::report::report;
 use crate::worker::Bench;
 
@@ -45,13 +47,15 @@ pub(crate) async fn run(bench: &Bench, delivery: Delivery) {
 
 async fn run_claimed(bench: &Bench, mut claimed: Claimed) {
     let _running = Running::begin(bench);
-    let events = EventSink::new(bench.metrics.clone());
+    let secrets = claimed.secrets.clone().unwrap_or_default();
+    let events = EventSink::without_secrets(bench.metrics.clone(), &secrets);
     let started = Instant::now();
     let Some(ending) = perform(bench, &mut claimed, &events).await else {
         bench.metrics.lost_leases.inc();
         tracing::warn!("another attempt took over, or the job is over: stopped");
         return claimed.delivery.ack();
     };
+    let ending = events.clean(ending);
     let ending = match &claimed.version {
         Fetched::Version(version) => output::check(ending, version).await,
         Fetched::Gone | Fetched::TooLate => ending,
@@ -102,13 +106,14 @@ struct Prepared {
     delivery: Delivery,
     job: Arc<JobSpec>,
     version: Fetched,
+    secrets: Result<Secrets, Ending>,
 }
 
-/// Reads the version's content before the claim, so that a registry that is away costs no attempt.
+/// Reads the version's content and its secrets before the claim, so that a registry that is away costs no attempt.
 async fn fetch(bench: &Bench, delivery: Delivery) -> Option<Prepared> {
     let job = Arc::new(delivery.job.clone());
     if Timestamp::now() >= job.deadline {
-        return Some(Prepared { delivery, job, version: Fetched::TooLate });
+        return Some(Prepared { delivery, job, version: Fetched::TooLate, secrets: Ok(Secrets::default()) });
     }
     let found = patiently(bench, &job, || bench.contents.get(&job.tenant, &job.content_hash)).await;
     let version = match found {
@@ -119,7 +124,19 @@ async fn fetch(bench: &Bench, delivery: Delivery) -> Option<Prepared> {
             return None;
         }
     };
-    Some(Prepared { delivery, job, version })
+    let secrets = match &version {
+        Fetched::Version(version) => {
+            patiently(bench, &job, || bench.vault.open(&job.tenant, &version.content)).await
+        }
+        Fetched::Gone | Fetched::TooLate => Answer::Is(Ok(Secrets::default())),
+    };
+    match secrets {
+        Answer::Is(secrets) => Some(Prepared { delivery, job, version, secrets }),
+        Answer::None(fate) => {
+            fate.befalls(delivery);
+            None
+        }
+    }
 }
 
 /// An attempt that the store granted.
@@ -127,6 +144,8 @@ struct Claimed {
     delivery: Delivery,
     job: Arc<JobSpec>,
     version: Fetched,
+    /// Open, or why there is no use in starting the handler.
+    secrets: Result<Secrets, Ending>,
     attempt: u32,
     failures: u32,
     crashes: u32,
@@ -136,10 +155,14 @@ struct Claimed {
 
 /// Asks the store whether the job may run here and now.
 async fn claim(bench: &Bench, prepared: Prepared) -> Option<Claimed> {
-    let Prepared { delivery, job, version } = prepared;
+    let Prepared { delivery, job, version, secrets } = prepared;
+    let isolation = match &version {
+        Fetched::Version(version) => bench.handlers.of(&version.content.handler).isolation(),
+        Fetched::Gone | Fetched::TooLate => Isolation::None,
+    };
     // Made before the claim: a wish to cancel between the two is not missed.
     let cancel = bench.ports.store.watch_cancel(job.id);
-    let answer = match patiently(bench, &job, || bench.ports.store.claim(&job, &bench.id)).await {
+    let answer = match patiently(bench, &job, || bench.ports.store.claim(&job, &bench.id, isolation)).await {
         Answer::Is(answer) => answer,
         Answer::None(fate) => {
             fate.befalls(delivery);
@@ -159,7 +182,7 @@ async fn claim(bench: &Bench, prepared: Prepared) -> Option<Claimed> {
         return None;
     };
     let hold = bench.leases.hold(job.clone(), attempt);
-    Some(Claimed { delivery, job, version, attempt, failures, crashes, hold, cancel })
+    Some(Claimed { delivery, job, version, secrets, attempt, failures, crashes, hold, cancel })
 }
 
 /// Runs the handler under everything that can end it. `None` if the attempt was lost: nothing more can be
@@ -175,7 +198,12 @@ async fn perform(bench: &Bench, claimed: &mut Claimed, events: &EventSink) -> Op
     if limit.duration().is_zero() {
         return Some(Ending::DeadlinePassed);
     }
-    let call = Call { spec: job.clone(), attempt: claimed.attempt, content: version.content.clone(), limit };
+    let secrets = match &claimed.secrets {
+        Ok(secrets) => secrets.clone(),
+        Err(ending) => return Some(ending.clone()),
+    };
+    let (attempt, content) = (claimed.attempt, version.content.clone());
+    let call = Call { spec: job.clone(), attempt, content, secrets, limit };
     let stop = CancellationToken::new();
     // Whatever happens to this future, the handler hears of it.
     let _stop_on_drop = stop.clone().drop_guard();
@@ -261,54 +289,6 @@ fn version_gone(job: &JobSpec) -> Ending {
 /// A handler that breaks a limit would break it again.
 fn broken_limit(error: JobError) -> Ending {
     Ending::Failed { error, retryable: false, retry_after: None }
-}
-
-/// What a port answered before the claim, or what becomes of the delivery instead.
-enum Answer<T> {
-    Is(T),
-    None(Fate),
-}
-
-#[derive(Clone, Copy)]
-enum Fate {
-    /// Another worker may have more luck.
-    Release,
-    /// Nobody can run it.
-    PutAside,
-}
-
-impl Fate {
-    fn befalls(self, delivery: Delivery) {
-        match self {
-            Self::Release => delivery.release(),
-            Self::PutAside => delivery.dead_letter("what is stored for the job can't be read"),
-        }
-    }
-}
-
-/// Calls a port until it answers: with growing pauses, while the job has time and the worker isn't stopped.
-async fn patiently<T, F>(bench: &Bench, job: &JobSpec, call: impl Fn() -> F) -> Answer<T>
-where
-    F: Future<Output = Result<T, PortError>>,
-{
-    let mut backoff = Backoff::default();
-    loop {
-        let error = match call().await {
-            Ok(answer) => return Answer::Is(answer),
-            Err(error) => error,
-        };
-        tracing::warn!(job = %job.id, error = &error as &dyn std::error::Error, "a delivery waits");
-        if error.kind == Kind::Corrupt {
-            return Answer::None(Fate::PutAside);
-        }
-        let left = job.deadline.since(Timestamp::now());
-        tokio::select! {
-            () = backoff.wait() => {}
-            () = bench.draining.cancelled() => return Answer::None(Fate::Release),
-            // Past the deadline it stays here: given back, it would come again at once, to be told the same.
-            () = sleep(left), if !left.is_zero() => return Answer::None(Fate::Release),
-        }
-    }
 }
 
 /// Counts a running attempt for as long as it lives.

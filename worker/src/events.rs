@@ -2,9 +2,11 @@
 //!
 //! An idle sink sends at once; while one batch is on its way the next one collects. Each event has an ordinal
 //! within its attempt, so a batch whose answer was lost is sent again as it was and the store skips what it
-//! has. A full buffer makes the handler wait.
+//! has. A full buffer makes the handler wait. Secrets of the call are cut out on the way in: `redact` says how.
 
 mod buffer;
+mod redact;
+mod spellings;
 
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,14 +15,17 @@ use protocol::error::JobError;
 use protocol::event::{EventBatch, EventKind};
 use protocol::job::JobSpec;
 use protocol::json::Json;
+use protocol::outcome::Ending;
 use protocol::ports::{Appended, Store};
 use serde::Serialize;
 use tokio::sync::Notify;
 
 use buffer::Buffer;
+pub(crate) use redact::Redactor;
 
 use crate::backoff::Backoff;
 use crate::metrics::Metrics;
+use crate::secrets::Secrets;
 
 /// Where a piece of the log comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -32,6 +37,11 @@ pub enum LogStream {
     Stderr,
     /// Written to the language's own log.
     Log,
+}
+
+impl LogStream {
+    /// Every stream.
+    const ALL: [Self; 3] = [Self::Stdout, Self::Stderr, Self::Log];
 }
 
 /// Where a handler tells its events. Cheap to clone; all clones are one sink. Enforces [`protocol::limits`]: too many
@@ -49,31 +59,46 @@ struct Shared {
     drained: Notify,
     faulted: Notify,
     metrics: Metrics,
+    redactor: Redactor,
 }
 
 impl EventSink {
     /// An empty sink, which keeps what it gets until an attempt sends it on.
     pub fn new(metrics: Metrics) -> Self {
+        Self::without_secrets(metrics, &Secrets::default())
+    }
+
+    /// The same, for a call that has these secrets: their values don't get into it.
+    pub fn without_secrets(metrics: Metrics, secrets: &Secrets) -> Self {
         let (filled, drained, faulted) = (Notify::new(), Notify::new(), Notify::new());
-        Self { shared: Arc::new(Shared { buffer: Mutex::default(), filled, drained, faulted, metrics }) }
+        let redactor = Redactor::new(secrets);
+        let shared = Shared { buffer: Mutex::default(), filled, drained, faulted, metrics, redactor };
+        Self { shared: Arc::new(shared) }
     }
 
     /// A value that the handler yielded. Waits while the buffer is full.
     pub async fn chunk(&self, value: Json) {
         self.room().await;
+        let value = self.shared.redactor.json(value);
         self.put(|buffer| buffer.chunk(value));
     }
 
     /// Text that the handler printed or logged. Waits while the buffer is full.
     pub async fn log(&self, stream: LogStream, text: &str) {
         self.room().await;
-        self.put(|buffer| buffer.log(stream, text));
+        self.put(|buffer| buffer.log(stream, text, &self.shared.redactor));
     }
 
     /// How far the handler is, from 0 to 1. Waits while the buffer is full.
     pub async fn progress(&self, fraction: f64, message: Option<&str>) {
         self.room().await;
-        self.put(|buffer| buffer.progress(fraction, message));
+        let message = message.map(|message| self.shared.redactor.text(message));
+        self.put(|buffer| buffer.progress(fraction, message.as_deref()));
+    }
+
+    /// How the call ended, without its secrets.
+    pub fn clean(&self, ending: Ending) -> Ending {
+        self.shared.redactor.ending(ending)
     }
 
     /// The events that are not known to be in the store.
@@ -84,6 +109,9 @@ impl EventSink {
 
     /// Drops everything that comes from now on, and lets go whoever waits for room.
     pub(crate) fn close(&self) {
+        for stream in LogStream::ALL {
+            self.put(|buffer| buffer.end_of_log(stream, &self.shared.redactor));
+        }
         self.lock().closed = true;
         self.shared.drained.notify_waiters();
     }

@@ -10,11 +10,13 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use protocol::action::Content;
 use protocol::deadline::Limit;
+use protocol::isolation::Isolation;
 use protocol::job::JobSpec;
 use protocol::outcome::Ending;
 use tokio_util::sync::CancellationToken;
 
 pub use crate::events::{EventSink, LogStream};
+pub use crate::secrets::Secrets;
 
 /// One kind of handler. Shared by all slots.
 #[async_trait]
@@ -26,6 +28,9 @@ pub trait Handler: Send + Sync {
     /// 150 ms; what it returns after that is ignored. The future may also be dropped at any point, which must
     /// kill everything too.
     async fn run(&self, call: Call, events: EventSink, stop: CancellationToken) -> Ending;
+
+    /// What keeps its calls apart: told to the store with each claim.
+    fn isolation(&self) -> Isolation;
 }
 
 /// One attempt, as its handler sees it.
@@ -37,6 +42,8 @@ pub struct Call {
     pub attempt: u32,
     /// What to run; its hash has been checked against the job's.
     pub content: Arc<Content>,
+    /// The secrets that the content names, open. They go to the handler and nowhere else.
+    pub secrets: Secrets,
     /// How long the attempt may run, and what ends it then. The caller keeps it; a handler may use it for
     /// limits of its own (CPU time) and to tell `remaining()`.
     pub limit: Limit,

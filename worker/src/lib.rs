@@ -2,7 +2,8 @@
 //!
 //! The way of a job: [`worker`](Worker) takes a delivery (`choose` says which), `attempt` carries it through
 //! its steps, a [`handler`] runs it, `decide` says what the ending means, `report` tells the store and acks.
-//! Beside them: `lease` holds what runs, `contents` keeps versions, [`egress`] guards the network.
+//! Beside them: `lease` holds what runs, `contents` keeps versions, `secrets` opens
+//! what they name, [`egress`] guards the network.
 
 mod attempt;
 mod backoff;
@@ -17,8 +18,10 @@ mod lease;
 mod metrics;
 mod options;
 mod output;
+mod patience;
 pub mod python;
 mod report;
+mod secrets;
 mod status;
 mod worker;
 

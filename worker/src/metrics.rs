@@ -28,6 +28,10 @@ pub struct Metrics {
     pub events: IntCounterVec,
     /// Handlers that did not stop in time and were dropped.
     pub stuck_handlers: IntCounter,
+    /// Connections of sandboxed handlers through the egress gate that ended, by outcome.
+    pub egress_connections: IntCounterVec,
+    /// Bytes that they moved, by direction.
+    pub egress_bytes: IntCounterVec,
 }
 
 impl Metrics {
@@ -65,6 +69,17 @@ impl Metrics {
                 "sortie_worker_stuck_handlers_total",
                 "Handlers that did not stop when told to, and were dropped.",
             )?,
+            egress_connections: IntCounterVec::new(
+                Opts::new(
+                    "sortie_egress_connections_total",
+                    "Connections through the egress gate that ended.",
+                ),
+                &["outcome"],
+            )?,
+            egress_bytes: IntCounterVec::new(
+                Opts::new("sortie_egress_bytes_total", "Bytes moved through the egress gate."),
+                &["direction"],
+            )?,
         };
         registry.register(Box::new(metrics.running_attempts.clone()))?;
         registry.register(Box::new(metrics.free_slots.clone()))?;
@@ -75,6 +90,8 @@ impl Metrics {
         registry.register(Box::new(metrics.claims.clone()))?;
         registry.register(Box::new(metrics.events.clone()))?;
         registry.register(Box::new(metrics.stuck_handlers.clone()))?;
+        registry.register(Box::new(metrics.egress_connections.clone()))?;
+        registry.register(Box::new(metrics.egress_bytes.clone()))?;
         Ok(metrics)
     }
 }

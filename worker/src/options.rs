@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use protocol::id::{Lane, WorkerId};
 use protocol::ports::{Queue, Registry, Store};
+use protocol::seal::MasterKeys;
 
 use crate::egress;
 use crate::handler::Handler;
@@ -36,6 +37,10 @@ pub struct Options {
     pub lease: Duration,
     /// Address ranges that are denied to handlers by default and that the operator opens.
     pub egress_allow: Vec<egress::Range>,
+    /// The fleet's own servers, which are denied to handlers whatever is opened.
+    pub egress_own: Vec<egress::Own>,
+    /// What opens the secrets of tenants; without, attempts that need one fail.
+    pub master_keys: Option<Arc<MasterKeys>>,
     /// The Python side.
     pub python: python::Options,
 }

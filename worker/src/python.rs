@@ -1,32 +1,41 @@
-//! Runs `python` versions: each call in a process of its own, forked ahead of time from a template that has
-//! imported the common libraries.
+//! Runs `python` versions: each call in a process of its own, forked ahead of time in a sandbox that has imported the
+//! common libraries.
 //!
-//! `pool` keeps the slots, `slot` is one of them (a template and the process of its next call), `call` is the
-//! conversation with that process over `frame`s, `logs` puts printed text together, `files` holds the Python side
-//! (worker/runner). Processes are started and killed by the crate `sandbox`.
+//! `master` is the process that all slots are forked from, `pool` keeps the slots, `slot` is one of them (a template
+//! and the process of its next call), `call` is the conversation with that process over `frame`s, `memory` watches
+//! what it takes, `logs` puts printed text together, `files` holds the Python side (worker/runner). Processes are
+//! started, isolated and killed by the crate `sandbox`.
 
 mod call;
 mod files;
 mod frame;
 mod logs;
+mod master;
+mod memory;
 mod pool;
 mod slot;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use protocol::action::{Handler as Kind, Reuse};
 use protocol::error::{Code, JobError};
+use protocol::isolation;
 use protocol::outcome::Ending;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use self::call::Answer;
+use self::memory::Watch;
 use self::pool::Pool;
 use self::slot::{Key, Slot};
+use crate::Metrics;
+use crate::egress::{CallPolicy, Gate, Limits, SlotGate};
 use crate::handler::{Call, EventSink, Handler};
 
-pub use sandbox::{Probe, ProbeError, probe};
+pub use sandbox::{Isolation, Probe, ProbeError, probe};
 
 /// How long a call waits for a slot. There are as many slots as calls; only a slot that is just being replaced, or
 /// made ready again, makes one wait.
@@ -43,8 +52,11 @@ pub struct Options {
     pub interpreter: PathBuf,
     /// Our own binary, run as `sortie sandbox-exec`.
     pub helper: PathBuf,
-    /// Where the runner's files and the slots' private directories are made. Absolute.
+    /// Where the runner's files and the slots' private directories are made. Absolute, and open to the user that
+    /// handlers run as, where the worker is root.
     pub runner_dir: PathBuf,
+    /// How much isolation the slots must have.
+    pub isolation: Isolation,
 }
 
 /// Why Python handlers can't be run on this host.
@@ -69,6 +81,18 @@ pub enum Error {
         /// Why not.
         source: std::io::Error,
     },
+    /// The host could not be asked what it allows.
+    #[error(transparent)]
+    Host(#[from] sandbox::HostError),
+    /// The host lacks what the isolation needs; says what, and how to mend it.
+    #[error(transparent)]
+    Isolation(#[from] sandbox::Missing),
+    /// There is no filter of system calls for this machine.
+    #[error(transparent)]
+    Filter(#[from] sandbox::SeccompError),
+    /// The host has delegated control groups, but they can't be used.
+    #[error("a slot's control group can't be set up")]
+    Group(#[from] sandbox::GroupError),
     /// A template was started and did not become ready.
     #[error("a Python process did not become ready: {0}")]
     Template(String),
@@ -81,10 +105,16 @@ pub struct Python {
 }
 
 impl Python {
-    /// Checks the interpreter, writes the runner's files and starts `slots` templates; returns when each of them is
-    /// ready for a call.
-    pub async fn start(options: Options, slots: usize) -> Result<Self, Error> {
-        Ok(Self { pool: Pool::start(options, slots).await? })
+    /// Checks the host and the interpreter, writes the runner's files and starts `slots` templates; returns when each
+    /// of them is ready for a call. `egress` says what handlers can reach.
+    pub async fn start(
+        options: Options,
+        slots: usize,
+        egress: &Gate,
+        metrics: &Metrics,
+    ) -> Result<Self, Error> {
+        let gates = (0..slots).map(|_| Arc::new(SlotGate::new(egress.clone(), metrics.clone())));
+        Ok(Self { pool: Pool::start(options, gates.collect()).await? })
     }
 }
 
@@ -107,14 +137,37 @@ impl Handler for Python {
         // From here on, dropping this future drops the slot, which kills everything in it.
         let source = (!slot.is_warm()).then_some(source.as_str());
         let frame = frame::encode_call(&call, slot.next_call(), source, key.is_some());
+        let open = slot.bounds().gate.open(CallPolicy {
+            egress: call.content.egress.clone(),
+            ends: Instant::now() + call.limit.duration(),
+            limits: Limits::default(),
+        });
+        let memory_mb = call.content.memory_mb;
+        let memory = Watch::begin(slot.bounds(), memory_mb);
         let answer = tokio::select! {
             biased;
             () = stop.cancelled() => None,
             answer = slot.converse(&frame, &events) => Some(answer),
+            () = memory.outgrown() => Some(Answer::OutOfMemory(memory_mb)),
+        };
+        drop(open);
+        let answer = match answer {
+            Some(Answer::Ended(_)) if memory.has_killed() => Some(Answer::OutOfMemory(memory_mb)),
+            answer => answer,
         };
         let keep = key.filter(|_| matches!(answer, Some(Answer::Returned { reusable: true, .. })));
-        self.tidy(slot, keep, answer.is_none()).await;
+        let stopped = matches!(answer, None | Some(Answer::OutOfMemory(_)));
+        self.tidy(slot, keep, stopped).await;
         answer.map_or(Ending::Interrupted, Answer::into_ending)
+    }
+
+    fn isolation(&self) -> isolation::Isolation {
+        let plan = self.pool.plan();
+        match (plan.namespaces, plan.filter) {
+            (true, true) if plan.missing.is_empty() => isolation::Isolation::Sandbox,
+            (false, false) => isolation::Isolation::None,
+            _ => isolation::Isolation::Partial,
+        }
     }
 }
 

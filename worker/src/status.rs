@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
+use protocol::isolation::Isolation;
 use protocol::ports::PortError;
 use protocol::time::Timestamp;
 use tokio::sync::Semaphore;
@@ -18,6 +19,7 @@ pub struct Status {
 struct Shared {
     ports: Ports,
     slots: usize,
+    isolation: Isolation,
     free: Arc<Semaphore>,
     consuming: AtomicBool,
     last_taken: AtomicI64,
@@ -35,9 +37,9 @@ pub struct Reach {
 }
 
 impl Status {
-    pub(crate) fn new(ports: Ports, slots: usize, free: Arc<Semaphore>) -> Self {
+    pub(crate) fn new(ports: Ports, slots: usize, isolation: Isolation, free: Arc<Semaphore>) -> Self {
         let (consuming, last_taken) = (AtomicBool::new(false), AtomicI64::new(0));
-        Self { shared: Arc::new(Shared { ports, slots, free, consuming, last_taken }) }
+        Self { shared: Arc::new(Shared { ports, slots, isolation, free, consuming, last_taken }) }
     }
 
     /// True while it takes jobs: not before it runs, not while it drains.
@@ -48,6 +50,11 @@ impl Status {
     /// Attempts that it can run at the same time.
     pub fn slots(&self) -> usize {
         self.shared.slots
+    }
+
+    /// What keeps its Python handlers apart from the host.
+    pub fn isolation(&self) -> Isolation {
+        self.shared.isolation
     }
 
     /// Slots that could take a job now.

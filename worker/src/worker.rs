@@ -14,9 +14,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::choose::{self, Passed};
 use crate::contents::Contents;
+use crate::egress::Gate;
 use crate::handler::http::Http;
 use crate::lease::Leases;
 use crate::python::Python;
+use crate::secrets::Vault;
 use crate::{Error, Handlers, Metrics, Options, Ports, Status, attempt};
 
 /// How long an interrupted attempt may take to tell the store so, once the drain is over.
@@ -37,6 +39,7 @@ pub(crate) struct Bench {
     pub(crate) id: WorkerId,
     pub(crate) handlers: Handlers,
     pub(crate) contents: Contents,
+    pub(crate) vault: Vault,
     pub(crate) leases: Arc<Leases>,
     pub(crate) metrics: Metrics,
     /// Fires when the worker is told to stop: what is not yet claimed is given back.
@@ -49,8 +52,9 @@ impl Worker {
     /// Prepares everything; when this returns, the slots are ready and the queue may deliver.
     pub async fn start(ports: Ports, options: Options, metrics: Metrics) -> Result<Self, Error> {
         options.check()?;
-        let python = Python::start(options.python.clone(), options.slots).await?;
-        let http = Http::new(&options.egress_allow)?;
+        let egress = Gate::new(&options.egress_allow, &options.egress_own);
+        let python = Python::start(options.python.clone(), options.slots, &egress, &metrics).await?;
+        let http = Http::new(egress)?;
         let handlers = Handlers { python: Arc::new(python), http: Arc::new(http) };
         Self::with_handlers(ports, options, metrics, handlers).await
     }
@@ -65,10 +69,11 @@ impl Worker {
         let ceiling = options.check()?;
         let consumer = ports.queue.consume(&options.lanes, ceiling).await?;
         let slots = Arc::new(Semaphore::new(options.slots));
-        let status = Status::new(ports.clone(), options.slots, slots.clone());
+        let status = Status::new(ports.clone(), options.slots, handlers.python.isolation(), slots.clone());
         metrics.free_slots.set(i64::from(ceiling));
         let bench = Arc::new(Bench {
             contents: Contents::new(ports.registry.clone()),
+            vault: Vault::new(ports.registry.clone(), options.master_keys),
             leases: Arc::new(Leases::new(ports.store.clone(), options.lease)),
             ports,
             id: options.id,

@@ -24,6 +24,7 @@ use protocol::time::Timestamp;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use worker::Metrics;
+use worker::egress::Gate;
 use worker::handler::http::Http;
 use worker::handler::{Call, EventSink, Handler};
 
@@ -39,7 +40,7 @@ fn client(allowed: &[&str]) -> Http {
     // Another test of this program may have been first.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let allowed: Vec<_> = allowed.iter().map(|range| range.parse().unwrap()).collect();
-    Http::new(&allowed).unwrap()
+    Http::new(Gate::new(&allowed, &[])).unwrap()
 }
 
 fn call(handler: Value, input: Value) -> Call {
@@ -67,7 +68,7 @@ fn call(handler: Value, input: Value) -> Call {
         key: None,
     };
     let limit = Limit::Timeout(Duration::from_secs(5));
-    Call { spec: Arc::new(spec), attempt: 1, content: Arc::new(content), limit }
+    Call { spec: Arc::new(spec), attempt: 1, content: Arc::new(content), limit, secrets: Default::default() }
 }
 
 fn sink() -> EventSink {
@@ -347,4 +348,99 @@ async fn a_call_that_is_told_to_stop_stops() {
     tokio::task::yield_now().await;
     stop.cancel();
     tokio::time::timeout(Duration::from_secs(5), running).await.unwrap().unwrap();
+}
+
+/// Runs a handler of a version with an allow-list behind a gate.
+async fn run_listed(gate: Gate, url: String, allow: &[String]) -> Ending {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let mut call = call(json!({ "url": url }), json!({}));
+    let content = Content {
+        egress: Some(serde_json::from_value(json!({ "allow": allow })).unwrap()),
+        ..(*call.content).clone()
+    };
+    call.content = Arc::new(content);
+    Http::new(gate).unwrap().run(call, sink(), CancellationToken::new()).await
+}
+
+#[tokio::test]
+async fn a_secret_is_sent_where_auth_says_and_not_to_another_origin() {
+    let elsewhere = serve(Router::new().fallback(mirror)).await;
+    let away = format!("http://{elsewhere}/landed");
+    let router = Router::new()
+        .route("/away", any(move || async move { Redirect::temporary(&away) }))
+        .route("/near", any(|| async { Redirect::temporary("/mirror") }))
+        .route("/mirror", any(mirror));
+    let host = serve(router).await;
+    let run = async |path: &str, auth: Value| {
+        let handler = json!({"url": format!("http://{host}{path}"), "method": "POST", "auth": auth});
+        let mut call = call(handler, json!({}));
+        call.secrets = [("TOKEN".parse().unwrap(), "s3cr3t-t0ken".to_owned().into())].into_iter().collect();
+        client(&["127.0.0.1"]).run(call, sink(), CancellationToken::new()).await
+    };
+    let header = json!({"in": "header", "name": "X-Key", "secret": "TOKEN", "prefix": "Key "});
+    let body = json!({"in": "body", "name": "key", "secret": "TOKEN"});
+    for path in ["/mirror", "/near"] {
+        assert_eq!(result(run(path, header.clone()).await)["headers"]["x-key"], "Key s3cr3t-t0ken");
+        assert_eq!(result(run(path, body.clone()).await)["body"], json!({"key": "s3cr3t-t0ken"}));
+    }
+    assert!(!result(run("/away", header).await).to_string().contains("s3cr3t"));
+    let (error, retryable, _) = failure(run("/away", body).await);
+    assert_eq!((error.code, retryable), (Code::HttpAnswerInvalid, false));
+    let (error, ..) = failure(run("/mirror", json!({"in": "header", "name": "X", "secret": "OTHER"})).await);
+    assert_eq!(error.code, Code::SecretMissing);
+}
+
+#[tokio::test]
+async fn an_allow_list_holds_for_every_hop() {
+    let elsewhere = serve(Router::new().fallback(mirror)).await;
+    let away = format!("http://{elsewhere}/landed");
+    let router = Router::new()
+        .route("/away", any(move || async move { Redirect::temporary(&away) }))
+        .route("/metadata", any(|| async { Redirect::temporary("http://169.254.169.254/latest/") }))
+        .route("/mirror", any(mirror));
+    let host = serve(router).await;
+    let opened = ["127.0.0.1".parse().unwrap()];
+    let run = |path: &str, allow: &[&str]| {
+        let allow: Vec<String> = allow.iter().map(|&allow| allow.to_owned()).collect();
+        let url = format!("http://{host}{path}");
+        async move { run_listed(Gate::new(&opened, &[]), url, &allow).await }
+    };
+    assert_eq!(result(run("/mirror", &[&host]).await)["uri"], "/mirror");
+    assert_eq!(result(run("/away", &[&host, &elsewhere]).await)["uri"], "/landed");
+    let denied: [(&str, &[&str]); 4] = [
+        ("/mirror", &[]),
+        ("/mirror", &["localhost"]),
+        ("/away", &[&host]),
+        ("/metadata", &[&host, "169.254.169.254"]),
+    ];
+    for (path, allow) in denied {
+        let (error, retryable, _) = failure(run(path, allow).await);
+        assert_eq!((error.code, retryable), (Code::EgressDenied, false), "{path}: {}", error.message);
+    }
+}
+
+#[tokio::test]
+async fn what_decides_about_a_name_is_the_address_that_is_called() {
+    let host = serve(Router::new().fallback(mirror)).await;
+    let port = host.rsplit_once(':').unwrap().1.to_owned();
+    let url = format!("http://changing.test:{port}/");
+    // Says 127.0.0.1 first, and 127.0.0.2, where nobody listens, ever after.
+    let changing = || {
+        let asked = std::sync::atomic::AtomicU8::new(0);
+        move |_: &str| {
+            let first = asked.fetch_add(1, std::sync::atomic::Ordering::SeqCst) == 0;
+            vec![if first { [127, 0, 0, 1].into() } else { [127, 0, 0, 2].into() }]
+        }
+    };
+    let opened = ["127.0.0.0/8".parse().unwrap()];
+    let gate = Gate::with_names(&opened, &[], changing());
+    assert_eq!(result(run_listed(gate, url.clone(), &["127.0.0.1".into()]).await)["uri"], "/");
+    let gate = Gate::with_names(&opened, &[], |_: &str| vec![[127, 0, 0, 1].into()]);
+    let (error, ..) = failure(run_listed(gate, url.clone(), &["127.0.0.2".into()]).await);
+    assert_eq!(error.code, Code::EgressDenied);
+    let own = [host.parse().unwrap()];
+    let gate = Gate::with_names(&opened, &own, |_: &str| vec![[127, 0, 0, 1].into()]);
+    let (error, ..) = failure(run_listed(gate, url, &["changing.test".into()]).await);
+    assert_eq!(error.code, Code::EgressDenied);
+    assert!(error.message.contains("Sortie's own"), "{}", error.message);
 }

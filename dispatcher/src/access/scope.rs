@@ -27,6 +27,9 @@ pub enum Verb {
     EnableKey,
     DisableKey,
     DeleteKey,
+    PutSecret,
+    ListSecrets,
+    DeleteSecret,
 }
 
 impl Verb {
@@ -54,6 +57,9 @@ impl Verb {
             Self::EnableKey => ("enable_key", Scope::Admin),
             Self::DisableKey => ("disable_key", Scope::Admin),
             Self::DeleteKey => ("delete_key", Scope::Admin),
+            Self::PutSecret => ("put_secret", Scope::SecretsWrite),
+            Self::ListSecrets => ("list_secrets", Scope::SecretsWrite),
+            Self::DeleteSecret => ("delete_secret", Scope::SecretsWrite),
         }
     }
 

@@ -56,6 +56,23 @@ fn faults(root: &str, content: &Content, deadline_ceiling: Duration) -> Vec<Faul
     .into_iter()
     .flatten()
     .collect();
+    // Each entry was checked where it was read.
+    if let Some(count) = content.egress.as_ref().map(|egress| egress.allow.len())
+        && count > limits::EGRESS_HOSTS
+    {
+        let message = format!("must have at most {} entries, and has {count}", limits::EGRESS_HOSTS);
+        faults.push(Fault::at(format!("{root}/egress/allow"), message));
+    }
+    if content.secrets.len() > limits::SECRETS {
+        let message =
+            format!("must name at most {} secrets, and names {}", limits::SECRETS, content.secrets.len());
+        faults.push(Fault::at(format!("{root}/secrets"), message));
+    }
+    for (index, name) in content.secrets.iter().enumerate() {
+        if content.secrets[..index].contains(name) {
+            faults.push(Fault::at(format!("{root}/secrets/{index}"), format!("names {name} a second time")));
+        }
+    }
     match &content.handler {
         Handler::Python { source } if source.trim().is_empty() => {
             faults
@@ -124,6 +141,23 @@ mod tests {
                 "/handler/source"
             ]
         );
+    }
+
+    #[test]
+    fn an_allow_list_is_bounded() {
+        let hosts = |count| json!({"egress": {"allow": vec!["a.example"; count]}});
+        assert_eq!(check(hosts(limits::EGRESS_HOSTS)), Ok(()));
+        let (code, places) = check(hosts(limits::EGRESS_HOSTS + 1)).unwrap_err();
+        assert_eq!((code, places), (Code::FieldInvalid, vec!["/egress/allow".to_owned()]));
+    }
+
+    #[test]
+    fn secrets_are_few_and_each_is_named_once() {
+        let names =
+            |count: usize| json!({"secrets": (0..count).map(|n| format!("S{n}")).collect::<Vec<_>>()});
+        assert_eq!(check(names(limits::SECRETS)), Ok(()));
+        assert_eq!(check(names(limits::SECRETS + 1)).unwrap_err().1, ["/secrets"]);
+        assert_eq!(check(json!({"secrets": ["A", "B", "A"]})).unwrap_err().1, ["/secrets/2"]);
     }
 
     #[test]

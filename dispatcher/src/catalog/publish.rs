@@ -148,6 +148,18 @@ mod tests {
             (json!({"handler": python, "timeout": 1}), Code::FieldUnknown, "/timeout"),
             (json!({"handler": python, "retry": {"attempts": 1}}), Code::FieldUnknown, "/retry/attempts"),
             (json!({"handler": python, "lane": "A B"}), Code::FieldInvalid, "/lane"),
+            (
+                json!({"handler": python, "egress": {"allow": ["a.example", "https://b.example/"]}}),
+                Code::FieldInvalid,
+                "/egress/allow/1",
+            ),
+            (json!({"handler": python, "egress": {"deny": []}}), Code::FieldUnknown, "/egress/deny"),
+            (json!({"handler": python, "secrets": ["A", "b c"]}), Code::FieldInvalid, "/secrets/1"),
+            (
+                json!({"handler": {"kind": "http", "url": "http://x/", "auth": {"in": "cookie"}}}),
+                Code::FieldInvalid,
+                "/handler/auth/in",
+            ),
         ];
         for (body, code, pointer) in checks {
             assert_eq!(refusal(&body), (code, pointer.into()), "{body}");

@@ -10,7 +10,7 @@ use protocol::id::ActionName;
 use protocol::limits;
 
 use super::params::{Params, invalid};
-use super::{Segment, answer, auth, body, error, jobs, json, params, segment};
+use super::{Segment, answer, auth, body, error, jobs, json, new_name, params, segment};
 use crate::access::Verb;
 use crate::catalog::{Publish, Test};
 use crate::dispatcher::Dispatcher;
@@ -152,10 +152,4 @@ async fn switch(
 /// The action that the path names; a name that can't be one is of no action.
 fn known_name(name: Segment) -> Result<ActionName, Problem> {
     segment(name, |text| no_action(text))
-}
-
-/// The name that the path gives to something new.
-fn new_name(name: Segment) -> Result<ActionName, Problem> {
-    let Path(text) = name.map_err(|_| invalid("name", "must be UTF-8"))?;
-    ActionName::new(text).map_err(|error| invalid("name", &error.to_string()))
 }

@@ -10,17 +10,20 @@ mod jobs;
 mod keys;
 mod openapi;
 mod params;
+mod secrets;
 mod unread;
 
 use std::future::Future;
+use std::str::FromStr;
 
 use axum::Router;
 use axum::extract::Path;
 use axum::extract::rejection::PathRejection;
 use axum::http::{Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{get, post, put};
 use protocol::error::{Code, Problem};
+use protocol::id::NameError;
 use serde::Serialize;
 
 use crate::access::Verb;
@@ -47,6 +50,8 @@ pub fn router(dispatcher: Dispatcher) -> Router {
         .route("/v1/keys/{id}", get(keys::get).delete(keys::delete))
         .route("/v1/keys/{id}/enable", post(keys::enable))
         .route("/v1/keys/{id}/disable", post(keys::disable))
+        .route("/v1/secrets", get(secrets::list))
+        .route("/v1/secrets/{name}", put(secrets::put).delete(secrets::delete))
         .route("/openapi.json", get(openapi::read))
         .fallback(no_route)
         .method_not_allowed_fallback(no_method)
@@ -76,9 +81,15 @@ fn json(status: StatusCode, view: &impl Serialize) -> Result<Response, Problem> 
 }
 
 /// A piece of the path as a `T`. What can't be one names nothing, which `missing` says.
-fn segment<T: std::str::FromStr>(segment: Segment, missing: fn(&str) -> Problem) -> Result<T, Problem> {
+fn segment<T: FromStr>(segment: Segment, missing: fn(&str) -> Problem) -> Result<T, Problem> {
     let Path(text) = segment.map_err(|_| missing("with such a name"))?;
     text.parse().map_err(|_| missing(&text))
+}
+
+/// A piece of the path as the name of something that may be new: what can't be one is told why.
+fn new_name<T: FromStr<Err = NameError>>(segment: Segment) -> Result<T, Problem> {
+    let Path(text) = segment.map_err(|_| params::invalid("name", "must be UTF-8"))?;
+    text.parse().map_err(|error: NameError| params::invalid("name", &error.to_string()))
 }
 
 async fn no_route(uri: Uri) -> Response {

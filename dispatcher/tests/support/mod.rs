@@ -13,6 +13,7 @@ use dispatcher::{Dispatcher, Metrics, Options, Ports};
 use prometheus::Registry;
 use protocol::event::{EventBatch, EventKind, NewEvent};
 use protocol::id::{JobId, TenantId, WorkerId};
+use protocol::isolation::Isolation;
 use protocol::job::{Job, JobSpec};
 use protocol::json::Json;
 use protocol::outcome::{Outcome, Verdict};
@@ -151,7 +152,7 @@ impl World {
     pub(crate) async fn claim(&self, id: JobId) -> (JobSpec, u32) {
         let spec = self.job(id).await.spec;
         let worker = WorkerId::new("test").unwrap();
-        match self.ports.store.claim(&spec, &worker).await.unwrap() {
+        match self.ports.store.claim(&spec, &worker, Isolation::Partial).await.unwrap() {
             Claim::Granted { attempt, .. } => (spec, attempt),
             other => panic!("not granted: {other:?}"),
         }

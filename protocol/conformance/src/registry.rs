@@ -6,6 +6,7 @@
 mod actions;
 mod contents;
 mod keys;
+mod secrets;
 mod versions;
 
 use protocol::action::{Action, Content};
@@ -64,6 +65,17 @@ macro_rules! __every_registry_rule {
                 a_key_of_another_tenant_is_out_of_reach
                 a_key_that_was_never_made_is_not_there
                 keys_survive_a_restart
+            }
+            secrets {
+                a_secret_is_read_as_it_was_sealed
+                a_secret_that_is_set_again_is_replaced_and_keeps_its_first_time
+                a_secret_that_was_never_set_is_not_there
+                secrets_are_listed_by_name_without_what_is_sealed
+                a_deleted_secret_is_found_no_more
+                a_secret_of_another_tenant_is_out_of_reach
+                a_race_to_set_a_secret_creates_it_once
+                a_large_secret_is_kept_to_the_letter
+                secrets_survive_a_restart
             }
         }
     };

@@ -7,13 +7,14 @@ use std::time::Duration;
 use protocol::action::{Content, Handler, Reuse};
 use protocol::error::{Code, JobError};
 use protocol::event::{EventBatch, EventKind, NewEvent};
-use protocol::id::{ActionName, ContentHash, JobId, KeyId, Lane, TenantId, WorkerId};
+use protocol::id::{ActionName, ContentHash, JobId, KeyId, Lane, SecretName, TenantId, WorkerId};
 use protocol::job::{JobSpec, Priority, ReplyTo};
 use protocol::json::Json;
 use protocol::key::{Key, KeyHash, Scope};
 use protocol::outcome::{Outcome, Verdict};
 use protocol::ports::{Finish, Idempotency, NewJob};
 use protocol::retry::RetryPolicy;
+use protocol::seal::Sealed;
 use protocol::secret::Secret;
 use protocol::time::Timestamp;
 use serde_json::json;
@@ -177,8 +178,21 @@ pub fn content(source: &str) -> Content {
         memory_mb: 256,
         lane: Lane::standard(),
         reuse: Reuse::Warm,
+        egress: None,
+        secrets: Vec::new(),
         retry: RetryPolicy::default(),
     }
+}
+
+/// The secret's name.
+pub fn secret(name: &str) -> SecretName {
+    SecretName::new(name).unwrap()
+}
+
+/// A sealed secret; other letters make others. No master key opens it, and no registry tries.
+pub fn sealed(letter: char) -> Sealed {
+    let body = letter.to_string().repeat(64);
+    format!("v1:0123456789abcdef:{body}").parse().unwrap()
 }
 
 /// A key of `tenant` with that id; the hash follows from the secret.

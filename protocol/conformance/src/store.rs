@@ -62,6 +62,7 @@ macro_rules! __every_store_rule {
             }
             claim {
                 a_claim_starts_the_first_attempt
+                an_attempt_keeps_the_isolation_that_its_worker_told
                 attempts_are_numbered_one_after_the_other
                 a_second_claim_is_told_that_the_job_is_held
                 a_race_of_twenty_claims_starts_one_attempt

@@ -4,10 +4,12 @@ use async_trait::async_trait;
 
 use super::PortError;
 use crate::action::{Action, Content, VersionInfo};
-use crate::id::{ActionName, ContentHash, KeyId, TenantId};
+use crate::id::{ActionName, ContentHash, KeyId, SecretName, TenantId};
 use crate::key::{Key, KeyHash};
+use crate::seal::Sealed;
+use crate::time::Timestamp;
 
-/// Where actions and keys are kept. Every method is one atomic step.
+/// Where actions, keys and sealed secrets are kept. Every method is one atomic step.
 #[async_trait]
 pub trait Registry: Send + Sync {
     /// Publishes `content` as the next version of `name` and makes it the latest. The content that the
@@ -81,6 +83,23 @@ pub trait Registry: Send + Sync {
     /// Deletes a key. False if there is no such key.
     async fn delete_key(&self, tenant: &TenantId, id: &KeyId) -> Result<bool, PortError>;
 
+    /// Stores a sealed secret, or replaces the one of that name. No port ever sees one open.
+    async fn put_secret(
+        &self,
+        tenant: &TenantId,
+        name: &SecretName,
+        sealed: &Sealed,
+    ) -> Result<PutSecret, PortError>;
+
+    /// The sealed secret of that name.
+    async fn secret(&self, tenant: &TenantId, name: &SecretName) -> Result<Option<Sealed>, PortError>;
+
+    /// What there is to know about the secrets of a tenant, by name.
+    async fn secrets(&self, tenant: &TenantId) -> Result<Vec<SecretInfo>, PortError>;
+
+    /// Deletes a secret. False if there is no such secret.
+    async fn delete_secret(&self, tenant: &TenantId, name: &SecretName) -> Result<bool, PortError>;
+
     /// Whether reading and writing would work now: an answer within two seconds.
     async fn ping(&self) -> Result<(), PortError>;
 }
@@ -91,5 +110,27 @@ pub struct Published {
     /// The action with its latest version.
     pub action: Action,
     /// True if a version was made; false if the latest one had this content already.
+    pub created: bool,
+}
+
+/// What is known about a secret besides its value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SecretInfo {
+    /// Its name, unique within the tenant.
+    pub name: SecretName,
+    /// The id of the master key that it is sealed with.
+    pub master_key: String,
+    /// When the name was first set.
+    pub created_at: Timestamp,
+    /// When its value was set last.
+    pub updated_at: Timestamp,
+}
+
+/// What storing a secret did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PutSecret {
+    /// The secret as it is now.
+    pub info: SecretInfo,
+    /// True if there was none of that name before.
     pub created: bool,
 }

@@ -25,6 +25,7 @@ use super::PortError;
 use crate::event::{Event, EventBatch};
 use crate::hub::Watch;
 use crate::id::{ActionName, JobId, TenantId, WorkerId};
+use crate::isolation::Isolation;
 use crate::job::{Job, JobSpec};
 use crate::outcome::{Outcome, Verdict};
 use crate::state::JobState;
@@ -44,7 +45,9 @@ pub trait Store: Send + Sync {
     /// [`Store::expire`]); a previous attempt whose lease lapsed is counted as a crash, at
     /// [`StoreOptions::crashes`] the job becomes `failed` with `worker_crashed` and a dead letter (attempts
     /// that `finish` recorded as crashed count too), and `cancelled` if its cancellation was asked for.
-    async fn claim(&self, job: &JobSpec, worker: &WorkerId) -> Result<Claim, PortError>;
+    /// The attempt keeps who runs it and under which isolation.
+    async fn claim(&self, job: &JobSpec, worker: &WorkerId, isolation: Isolation)
+    -> Result<Claim, PortError>;
 
     /// Holds attempts for another lease. One answer for each, in order. A lease that lapsed unnoticed (no
     /// `reap` or `claim` came across it) is held again.

@@ -2,10 +2,11 @@
 
 use backend_embedded::OpenError;
 use protocol::time::Timestamp;
-use sandbox::Probe;
+use sandbox::{Finding, Probe};
+use worker::python::Isolation as Wanted;
 
 use super::Level::{Info, Ok, Problem, Warning};
-use super::probes::{Folder, Namespaces, Port, RabbitFacts, RedisFacts, Refused, Seen, Server};
+use super::probes::{Folder, Isolation, Port, RabbitFacts, RedisFacts, Refused, Seen, Server};
 use super::{Check, Level};
 use crate::interpreter::{self, MEND, Search};
 use crate::settings;
@@ -44,7 +45,7 @@ pub(super) fn judge(seen: &Seen) -> Vec<Check> {
         ),
     }
     checks.push(clock(seen.now));
-    checks.push(namespaces(&seen.namespaces));
+    checks.extend(isolation(&seen.isolation));
     checks
 }
 
@@ -190,21 +191,45 @@ fn clock(now: Timestamp) -> Check {
     }
 }
 
-/// Information only: this release separates handlers as processes, whatever the kernel offers.
-fn namespaces(seen: &Namespaces) -> Check {
-    let finding = match seen {
-        Namespaces { most: None, .. } => "this kernel tells nothing about user namespaces",
-        Namespaces { most: Some(0), .. } => "user namespaces are off (user.max_user_namespaces is 0)",
-        Namespaces { switched_off: true, .. } => {
-            "user namespaces need root here (kernel.unprivileged_userns_clone is 0)"
-        }
-        Namespaces { restricted: true, .. } => {
-            "user namespaces are restricted by AppArmor (kernel.apparmor_restrict_unprivileged_userns is 1)"
-        }
-        Namespaces { .. } => "user namespaces are available without root",
+const ISOLATION: &str = "isolation";
+
+/// Each piece of the sandbox, and what bounds a slot.
+fn isolation(seen: &Isolation) -> Vec<Check> {
+    let lacking = match seen.wanted {
+        Wanted::Required => Problem,
+        Wanted::BestEffort => Warning,
+        Wanted::None => Info,
     };
-    let level: Level = Info;
-    Check::new("isolation", level, format!("handlers are separate processes, not sandboxed yet; {finding}"))
+    let mut checks = match &seen.findings {
+        Result::Ok(findings) => findings.iter().map(|finding| piece(finding, lacking)).collect(),
+        Err(error) => {
+            vec![
+                Check::new(ISOLATION, lacking, error.clone())
+                    .mend("run doctor as the user that runs the worker"),
+            ]
+        }
+    };
+    checks.push(match &seen.groups {
+        Result::Ok(bounds) => Check::new(ISOLATION, Ok, format!("control groups bound {bounds} of a slot")),
+        Err(why) => Check::new(
+            ISOLATION,
+            Info,
+            format!("memory, processes and CPU of a slot are bounded by rlimits and the worker's watch; no control groups: {why}"),
+        )
+        .mend("to have the kernel bound each slot as a whole, give the worker a cgroup of its own (systemd: Delegate=yes)"),
+    });
+    checks
+}
+
+fn piece(finding: &Finding, lacking: Level) -> Check {
+    let name = finding.piece.name();
+    match &finding.problem {
+        None => Check::new(ISOLATION, Ok, name),
+        Some(problem) => {
+            let check = Check::new(ISOLATION, lacking, format!("{name}: missing ({problem})"));
+            if finding.follows() { check } else { check.mend(finding.piece.mend()) }
+        }
+    }
 }
 
 /// True if a version begins with numbers below these two. What isn't a version is not called old.

@@ -11,9 +11,11 @@ use clap::ArgMatches;
 use protocol::id::Lane;
 use protocol::ports::{PortError, StoreOptions};
 use protocol::time::Timestamp;
+use sandbox::Finding;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
+use worker::python::Isolation as Level;
 
 use crate::announce::host;
 use crate::interpreter::Search;
@@ -34,8 +36,8 @@ pub(super) struct Seen {
     pub(super) rabbitmq: Option<Server<RabbitFacts>>,
     /// Redis, if it is named.
     pub(super) redis: Option<Server<RedisFacts>>,
-    /// What the kernel says about namespaces without root.
-    pub(super) namespaces: Namespaces,
+    /// What isolates handlers.
+    pub(super) isolation: Isolation,
     /// This host's clock.
     pub(super) now: Timestamp,
 }
@@ -99,12 +101,15 @@ pub(super) struct RedisFacts {
     pub(super) ahead: Option<i64>,
 }
 
-/// What the kernel says about namespaces without root.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Namespaces {
-    pub(super) most: Option<u64>,
-    pub(super) switched_off: bool,
-    pub(super) restricted: bool,
+/// What isolates handlers.
+#[derive(Debug)]
+pub(super) struct Isolation {
+    /// What the settings demand.
+    pub(super) wanted: Level,
+    /// What was found about each piece, or why nothing was.
+    pub(super) findings: Result<Vec<Finding>, String>,
+    /// What control groups can bound, or why there are none.
+    pub(super) groups: Result<&'static str, String>,
 }
 
 /// The longest look at one server.
@@ -124,6 +129,7 @@ pub(super) async fn look(arguments: &ArgMatches) -> Seen {
     let servers =
         settings.as_ref().and_then(|settings| settings.servers.clone().map(|servers| (settings, servers)));
     let python = Search::run(named, data.clone());
+    let isolation = isolation(settings.as_ref().map_or(Level::Required, |settings| settings.isolation));
     let servers = async {
         match servers {
             Some((settings, servers)) => {
@@ -133,7 +139,7 @@ pub(super) async fn look(arguments: &ArgMatches) -> Seen {
             None => (None, None),
         }
     };
-    let (python, port, (rabbitmq, redis)) = tokio::join!(python, port(listen), servers);
+    let (python, isolation, port, (rabbitmq, redis)) = tokio::join!(python, isolation, port(listen), servers);
     Seen {
         settings: problems,
         python,
@@ -141,9 +147,14 @@ pub(super) async fn look(arguments: &ArgMatches) -> Seen {
         port,
         rabbitmq,
         redis,
-        namespaces: namespaces(Path::new("/proc/sys")),
+        isolation,
         now: Timestamp::now(),
     }
+}
+
+async fn isolation(wanted: Level) -> Isolation {
+    let findings = crate::isolation::look().await.map_err(|error| format!("{error:#}"));
+    Isolation { wanted, findings, groups: sandbox::Groups::look().map_err(|error| error.to_string()) }
 }
 
 async fn folder(path: &Path) -> Folder {
@@ -286,18 +297,6 @@ fn refused(error: &PortError) -> Refused {
     match error.kind {
         protocol::ports::Kind::Unavailable | protocol::ports::Kind::Timeout => Refused::Away(text),
         _ => Refused::Denied(text),
-    }
-}
-
-fn namespaces(root: &Path) -> Namespaces {
-    let number = |name: &str| {
-        std::fs::read_to_string(root.join(name)).ok().and_then(|text| text.trim().parse::<u64>().ok())
-    };
-    Namespaces {
-        most: number("user/max_user_namespaces"),
-        // Debian's switch, and Ubuntu's.
-        switched_off: number("kernel/unprivileged_userns_clone") == Some(0),
-        restricted: number("kernel/apparmor_restrict_unprivileged_userns") == Some(1),
     }
 }
 

@@ -30,6 +30,8 @@ fn nothing_needs_to_be_set() {
     assert_eq!(settings.retention, protocol::limits::RETENTION);
     assert_eq!(settings.deadline_ceiling, protocol::limits::DEADLINE_CEILING);
     assert!(settings.servers.is_none() && settings.python.is_none());
+    // Whoever wants less must say so.
+    assert_eq!(settings.isolation, Isolation::Required);
 }
 
 #[test]
@@ -70,17 +72,51 @@ fn an_open_address_needs_a_key() {
 }
 
 #[test]
+fn master_keys_are_read_and_come_from_one_place() {
+    let (one, two) =
+        ("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=", "//////////////////////////////////////////8=");
+    let both = format!("{one},{two}");
+    let settings = with(Role::Serve, &["--master-key", &both]).unwrap();
+    assert_eq!(settings.master_key.unwrap().ids().count(), 2);
+    assert!(!format!("{:?}", with(Role::Serve, &["--master-key", one]).unwrap()).contains("AAEC"));
+    let settings = with(Role::Serve, &["--master-key-file", "/run/secrets/master"]).unwrap();
+    assert_eq!(settings.master_key_file, Some(PathBuf::from("/run/secrets/master")));
+    let text = with(Role::Serve, &["--master-key", one, "--master-key-file", "/x"]).unwrap_err();
+    assert!(text.contains("set together"), "{text}");
+}
+
+#[test]
 fn secrets_are_never_shown() {
     let text = with(
         Role::Serve,
-        &["--amqp-url", "http://u:hunter2@h/", "--redis-url", "hunter2", "--admin-key", "hunter2"],
+        &[
+            "--amqp-url",
+            "http://u:hunter2@h/",
+            "--redis-url",
+            "hunter2",
+            "--admin-key",
+            "hunter2",
+            "--master-key",
+            "hunter2",
+        ],
     )
     .unwrap_err();
-    assert_eq!(text.lines().count(), 3, "{text}");
+    assert_eq!(text.lines().count(), 4, "{text}");
     assert!(!text.contains("hunter2"), "{text}");
     let settings =
         with(Role::Serve, &["--amqp-url", "amqp://u:hunter2@h/", "--redis-url", "redis://:hunter2@h/"]);
     assert!(!format!("{:?}", settings.unwrap()).contains("hunter2"));
+}
+
+#[test]
+fn isolation_has_three_levels() {
+    for (text, level) in
+        [("required", Isolation::Required), ("best-effort", Isolation::BestEffort), ("none", Isolation::None)]
+    {
+        assert_eq!(with(Role::Serve, &["--isolation", text]).unwrap().isolation, level);
+    }
+    let wrong = with(Role::Serve, &["--isolation", "some"]).unwrap_err();
+    assert_eq!(wrong, r#"isolation = "some" (flag --isolation): is none of the three"#);
 }
 
 #[test]

@@ -1,17 +1,16 @@
 """The process of a call: waits for a call frame, runs the handler, answers, and ends (or waits for the next)."""
 
-import ctypes
 import gc
 import json
+import math
 import os
-import random
 import resource
 import signal
-import socket
 import threading
+from dataclasses import dataclass
 from typing import Any
 
-from . import invoke, loader, output
+from . import confine, invoke, loader, output
 from .capture import Capture
 from .context import Context
 from .failure import of_exception
@@ -23,12 +22,33 @@ MIB = 1024 * 1024
 MEMORY_FLOOR = 16 * MIB
 # Kept back from the handler, to tell that its memory is used up.
 MEMORY_RESERVE = 8 * MIB
+# So often that the interpreter has adapted the code to what it does with it, which writes to it.
+REHEARSALS = 10
 
 
-def main(end: socket.socket, raw: int, template: int) -> None:
+@dataclass(frozen=True)
+class Outfit:
+    """What a call needs and can have before its process is there."""
+
+    channel: Channel
+    capture: Capture
+
+
+def outfit() -> Outfit:
+    """Makes an outfit, once, in the master: each process of a call has a copy, and shares what it doesn't write to."""
+    channel = Channel()
+    capture = Capture(channel)
+    os.register_at_fork(after_in_child=channel.disown)
+    os.register_at_fork(after_in_child=capture.renew)
+    for _ in range(REHEARSALS):
+        rehearse()
+    return Outfit(channel, capture)
+
+
+def main(outfit: Outfit, calls: int, answers: int, raw: int, template: int) -> None:
     """Runs in the process that the template forked; never returns."""
     # The template is our only owner: without it nobody would end us. It may have died before we asked.
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    confine.prctl("PR_SET_PDEATHSIG", PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != template:
         os._exit(0)
     # A group of our own, so that a signal to "our group" reaches neither template nor worker.
@@ -37,14 +57,11 @@ def main(end: socket.socket, raw: int, template: int) -> None:
     os.dup2(raw, 1)
     os.dup2(raw, 2)
     os.close(raw)
-    random.seed()
     gc.enable()
-    channel = Channel(end)
-    capture = Capture(channel)
-    os.register_at_fork(after_in_child=channel.disown)
-    os.register_at_fork(after_in_child=capture.renew)
+    outfit.channel.open(calls, answers)
+    outfit.capture.install()
     rehearse()
-    serve(channel, capture)
+    serve(outfit.channel, outfit.capture)
 
 
 def rehearse() -> None:
@@ -57,13 +74,15 @@ def rehearse() -> None:
 def serve(channel: Channel, capture: Capture) -> None:
     """Answers calls: one, or as many as come if the worker wants the process kept."""
     owner = os.getpid()
+    least = private_memory() + MEMORY_FLOOR
     handler: loader.Handler | None = None
     while (call := channel.receive()) is not None:
         limits = call["limits"]
         capture.log.reset(limits["log_bytes"])
         try:
+            limit_cpu(call["context"]["remaining_ms"] / 1000)
             if handler is None:
-                limit_memory(limits["memory_mb"])
+                limit_memory(max(limits["memory_mb"] * MIB, least))
                 handler = loader.load(call["source"])
             answer = run(handler, call, channel, capture)
         except BaseException as error:
@@ -108,12 +127,24 @@ def flush(capture: Capture) -> None:
         pass
 
 
-def limit_memory(memory_mb: int) -> None:
-    """Bounds private memory (RLIMIT_DATA: unlike the address space, it doesn't count what threads only reserve)."""
+def private_memory() -> int:
+    """The bytes that `limit_memory` counts."""
     with open("/proc/self/statm", "rb") as statm:
-        used = int(statm.read().split()[5]) * resource.getpagesize()
-    limit = max(memory_mb * MIB, used + MEMORY_FLOOR)
-    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit + MEMORY_RESERVE))
+        return int(statm.read().split()[5]) * resource.getpagesize()
+
+
+def limit_memory(most: int) -> None:
+    """Bounds private memory (RLIMIT_DATA: unlike the address space, it doesn't count what threads only reserve)."""
+    resource.setrlimit(resource.RLIMIT_DATA, (most, most + MEMORY_RESERVE))
+
+
+def limit_cpu(seconds: float) -> None:
+    """Bounds the processor time of the call, in case that the clock that ends it fails: every core for as long as the
+    call may last."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    most = used.ru_utime + used.ru_stime + seconds * len(os.sched_getaffinity(0))
+    hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
+    resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(most) + 1, hard))
 
 
 def free_memory_reserve() -> None:

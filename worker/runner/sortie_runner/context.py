@@ -2,15 +2,16 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any
 
 
 class Context:
     """One call. `deadline` is when the job's result becomes worthless; `remaining()` is what is left of this attempt."""
 
-    __slots__ = ("job", "action", "attempt", "deadline", "traceparent", "_ends", "_tell")
+    __slots__ = ("job", "action", "attempt", "deadline", "traceparent", "secrets", "_ends", "_tell")
 
     def __init__(self, fields: dict[str, Any], tell: Callable[[float, str | None], None]) -> None:
         self.job: str = fields["job"]
@@ -18,6 +19,8 @@ class Context:
         self.attempt: int = fields["attempt"]
         self.deadline: datetime = datetime.fromisoformat(fields["deadline"])
         self.traceparent: str | None = fields.get("traceparent")
+        # The secrets that the action names, by name. Read-only: what is changed here would reach nobody.
+        self.secrets: Mapping[str, str] = MappingProxyType(fields.get("secrets", {}))
         self._ends = time.monotonic() + fields["remaining_ms"] / 1000
         self._tell = tell
 

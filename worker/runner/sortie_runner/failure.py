@@ -32,7 +32,8 @@ def of_exception(error: BaseException, memory_mb: int) -> Failure:
     name = type(error).__qualname__
     message = _text(error, str)
     if isinstance(error, MemoryError):
-        message = message or f"the handler needed more than its memory_mb of {memory_mb} MiB"
+        told = f"the handler needed more than its memory_mb of {memory_mb} MiB"
+        return Failure("out_of_memory", told, type=name, traceback=traceback_of(error))
     told = f"{name}: {message}" if message else name
     return Failure("handler_raised", told, type=name, traceback=traceback_of(error))
 

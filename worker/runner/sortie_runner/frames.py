@@ -1,4 +1,4 @@
-"""The channel between the process of a call and the worker: frames on a socket of their own.
+"""The channel between the process of a call and the worker: frames on two pipes of their own.
 
 A frame is its length (4 bytes, big-endian) and one JSON object with the field `kind`. To the runner: `call`.
 To the worker: `chunk`, `log`, `progress`, and one `result` or `failure`, with the number of the call. worker/src/python/frame.rs is the other
@@ -7,7 +7,6 @@ side; both are tested against fixtures/frames.json.
 
 import json
 import os
-import socket
 import struct
 import threading
 from typing import Any
@@ -36,19 +35,28 @@ def _framed(body: bytes) -> bytes:
 
 
 class Channel:
-    """One end of the channel. Frames of several threads don't mix; a process forked by the handler has none."""
+    """Our end of the channel: the pipe that calls come by and the one that answers go by. Frames of several threads
+    don't mix; a process forked by the handler has none."""
 
-    def __init__(self, end: socket.socket) -> None:
-        self._end: socket.socket | None = end
+    def __init__(self) -> None:
+        self._calls = self._answers = -1
+        self._open = False
         self._lock = threading.Lock()
 
+    def open(self, calls: int, answers: int) -> None:
+        """Gives it its pipes: it can be made before them."""
+        self._calls, self._answers = calls, answers
+        self._open = True
+
     def send(self, frame: bytes) -> bool:
-        """Sends a frame in one write. False in a process that the handler forked; ends ours if the channel is gone."""
+        """Sends a frame in one piece. False in a process that the handler forked; ends ours if the channel is gone."""
         with self._lock:
-            if self._end is None:
+            if not self._open:
                 return False
+            rest = memoryview(frame)
             try:
-                self._end.sendall(frame)
+                while rest:
+                    rest = rest[os.write(self._answers, rest) :]
             except OSError:
                 os._exit(CHANNEL_GONE)
             return True
@@ -67,16 +75,19 @@ class Channel:
     def disown(self) -> None:
         """Closes the channel in a process that the handler forked: only the process of the call may answer."""
         self._lock = threading.Lock()
-        if self._end is not None:
-            self._end.close()
-            self._end = None
+        if self._open:
+            self._open = False
+            for descriptor in (self._calls, self._answers):
+                try:
+                    os.close(descriptor)
+                except OSError:  # The handler was quicker.
+                    pass
 
     def _exactly(self, size: int) -> bytes | None:
-        assert self._end is not None
         data = bytearray()
         while len(data) < size:
             try:
-                part = self._end.recv(min(size - len(data), 1024 * 1024))
+                part = os.read(self._calls, min(size - len(data), 1024 * 1024))
             except OSError:
                 return None
             if not part:

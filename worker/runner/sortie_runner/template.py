@@ -1,74 +1,69 @@
-"""The process of a slot: imports the common libraries once and forks the process of each call ahead of time.
+"""The process of a slot: locks itself in and forks the process of each call ahead of time.
 
-It talks to the worker over one socket of packets (JSON). To the worker: `spare` (a process waits for a call; comes
-with three descriptors: its frames, its raw output, its pidfd), `exit` (that process ended), `clean`. To us: `sweep`.
-It is the reaper of everything that calls start, also of daemons, so its children and theirs are all there is.
+It talks to the worker over one socket of packets (JSON). To the worker: `template` (its pidfd), `gate` (the socket on
+which the worker serves the slot's way out), `broken` (why it can't go on), `spare` (a process waits for a call; comes
+with four descriptors: the pipes of its calls, its answers and its raw output, and its pidfd), `exit` (that process ended), `clean`. To us: `sweep`.
+In namespaces of its own it is the first process, whose end is the end of all others. Without them it still is the
+reaper of everything that calls start, also of daemons, so its children and theirs are all there is.
 """
 
-import gc
-import importlib
 import json
 import os
 import select
-import shutil
 import signal
 import socket
-import stat
 import traceback
-from typing import Any, NoReturn
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from . import child
+from . import child, confine, network
+from .confine import tell
+from .emptying import Writable
 
-PRELOAD = (
-    "asyncio base64 collections concurrent.futures csv dataclasses datetime decimal email.message encodings.idna enum "
-    "functools hashlib hmac html http.client inspect io itertools json logging math random re secrets socket ssl "
-    "statistics string subprocess tempfile textwrap time traceback typing urllib.parse urllib.request uuid zoneinfo "
-    "requests"
-).split()
-# Exit status of a process that failed before it could take a call.
+if TYPE_CHECKING:
+    from .master import Settings
+
+# Exit status of a process that failed before it could take a call, and of a template that could not go on.
 CHILD_FAILED = 71
+TEMPLATE_FAILED = 73
 
 
-def main() -> NoReturn:
-    """Serves the worker on the socket that is our standard input, until it closes."""
-    close_inherited()
-    control = socket.socket(fileno=os.dup(0))
-    nothing = os.open(os.devnull, os.O_RDWR)
-    os.dup2(nothing, 0)
-    os.close(nothing)
-    preload()
-    gc.collect()
-    # Objects of the template are never looked at again by the collector: their pages stay shared.
-    gc.freeze()
-    gc.disable()
-    Template(control, os.getcwd()).serve()
-
-
-def close_inherited() -> None:
-    """Closes what the worker's own starter may have left open in it."""
-    for name in os.listdir("/proc/self/fd"):
-        if int(name) > 2:
-            try:
-                os.close(int(name))
-            except OSError:  # The descriptor of the listing itself.
-                pass
-
-
-def preload() -> None:
-    """Imports what handlers usually do. `requests` may be missing: set-up says so, not we."""
-    for name in PRELOAD:
-        try:
-            importlib.import_module(name)
-        except ImportError:
-            pass
+def main(control: socket.socket, directory: str, settings: "Settings", outfit: child.Outfit) -> NoReturn:
+    """Runs in the process that the master forked; never returns."""
+    try:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        listener = None
+        if settings.namespaces:
+            confine.enter_namespaces(control)
+            listener = confine.furnish(settings)
+        else:
+            confine.adopt_orphans()
+            tell(control, {"kind": "template"}, [os.pidfd_open(os.getpid())])
+        confine.lock_down(settings)
+        if listener is not None:
+            tell(control, {"kind": "gate"}, [listener.fileno()])
+            network.install(listener.getsockname()[1])
+            listener.close()
+        os.environ["HOME"] = os.environ["TMPDIR"] = directory
+        os.chdir(directory)
+        Template(control, directory, settings, outfit).serve()
+    except BaseException as error:
+        tell(control, {"kind": "broken", "error": f"{type(error).__name__}: {error}"})
+        os.write(2, traceback.format_exc().encode())
+    finally:
+        os._exit(TEMPLATE_FAILED)
 
 
 class Template:
     """One slot."""
 
-    def __init__(self, control: socket.socket, directory: str) -> None:
+    def __init__(self, control: socket.socket, directory: str, settings: "Settings", outfit: child.Outfit) -> None:
         self.control = control
-        self.directory = directory
+        self.outfit = outfit
+        # Where calls can write: what they leave there is removed.
+        paths = confine.WRITABLE if settings.namespaces else [directory]
+        self.directories = [Writable(path) for path in paths]
+        self.alone = settings.namespaces
         self.pid = os.getpid()
         self.call_pid: int | None = None
         self.call_pidfd = -1
@@ -98,35 +93,37 @@ class Template:
     def end(self) -> NoReturn:
         """Ends everything, and leaves nothing on the disk."""
         self.kill_all(keep=None)
-        shutil.rmtree(self.directory, ignore_errors=True)
+        if not self.alone:
+            self.directories[0].remove()
         os._exit(0)
 
     def fork(self) -> None:
-        """Makes the process of the next call, with a channel and an output pipe of its own."""
-        worker_end, call_end = socket.socketpair()
-        read, write = os.pipe()
+        """Makes the process of the next call, with pipes of its own."""
+        # Pipes, not a socket: a socket would carry descriptors to the worker, and whoever receives one may have to wait
+        # until it is closed (SO_LINGER).
+        pipes = [os.pipe() for _ in range(3)]
+        (calls, to_call), (from_call, answers), (from_raw, raw) = pipes
+        ours, theirs = [to_call, from_call, from_raw], [calls, answers, raw]
         pid = os.fork()
         if pid == 0:
             try:
                 self.control.close()
-                worker_end.close()
-                os.close(read)
-                child.main(call_end, write, self.pid)
+                for end in ours:
+                    os.close(end)
+                child.main(self.outfit, calls, answers, raw, self.pid)
             except BaseException:
                 os.write(2, traceback.format_exc().encode())
             finally:
                 os._exit(CHILD_FAILED)
         self.call_pid, self.call_pidfd = pid, os.pidfd_open(pid)
-        self.tell({"kind": "spare", "pid": pid}, [worker_end.fileno(), read, self.call_pidfd])
-        for end in (worker_end, call_end):
-            end.close()
-        os.close(read)
-        os.close(write)
+        self.tell({"kind": "spare", "pid": pid}, [*ours, self.call_pidfd])
+        for end in (*ours, *theirs):
+            os.close(end)
 
     def tell(self, message: dict[str, Any], descriptors: list[int] | None = None) -> None:
         """Sends one packet; ends everything if the worker is gone."""
         try:
-            socket.send_fds(self.control, [json.dumps(message).encode()], descriptors or [])
+            tell(self.control, message, descriptors or [])
         except OSError:
             self.end()
 
@@ -146,19 +143,33 @@ class Template:
         """Kills what the call left (and its own process unless it is kept), empties the directory, says so."""
         kept = self.call_pid if keep else None
         own = self.call_pid is not None and kept is None
+        # A process that never started another has left none. The worker need not wait until it is taken apart.
+        single = own and self.alone and last_pid() == self.call_pid
+        if single:
+            kill(-1)
+            self.tell({"kind": "clean", "leftovers": 0})
         killed = self.kill_all(kept)
         if own:
             killed.discard(self.call_pid or 0)
             self.forget()
-        empty(self.directory)
-        self.tell({"kind": "clean", "leftovers": len(killed)})
+        for directory in self.directories:
+            directory.empty()
+        if not single:
+            self.tell({"kind": "clean", "leftovers": len(killed)})
         if self.call_pid is None:
             self.fork()
 
     def kill_all(self, keep: int | None) -> set[int]:
         """Kills our descendants but `keep`; the processes that were alive. Each pass takes the children of the
         last one's dead, which become ours."""
+        if self.alone and keep is None:
+            # In one step, so that not even a fork bomb gets ahead of it.
+            kill(-1)
+            return set(reap())
         killed: set[int] = set()
+        if keep and threads(keep) > 1:
+            # A thread can't be killed alone: the process has to go with it.
+            killed.add(keep)
         while True:
             # In this order: an orphan moves from them to us, never back.
             theirs = [pid for pid in descendants(keep) if state(pid) != "Z"] if keep else []
@@ -173,6 +184,22 @@ class Template:
                 os.waitpid(pid, 0)
 
 
+def last_pid() -> int:
+    """The number that the newest process or thread of our process namespace was given. No later one has been given as
+    long as its own is taken."""
+    with open("/proc/loadavg", "rb") as told:
+        return int(told.read().split()[-1])
+
+
+def reap() -> Iterator[int]:
+    """Waits for the ends of all our children, and of theirs, which become ours; their numbers."""
+    try:
+        while True:
+            yield os.wait()[0]
+    except ChildProcessError:
+        pass
+
+
 def children(pid: int) -> list[int]:
     """The children of all threads of a process."""
     found: list[int] = []
@@ -183,6 +210,14 @@ def children(pid: int) -> list[int]:
     except OSError:  # It ended meanwhile.
         pass
     return found
+
+
+def threads(pid: int) -> int:
+    """How many threads a process has; the kernel's count, not that of its Python."""
+    try:
+        return len(os.listdir(f"/proc/{pid}/task"))
+    except OSError:  # It ended meanwhile.
+        return 0
 
 
 def descendants(pid: int) -> list[int]:
@@ -208,30 +243,3 @@ def kill(pid: int) -> None:
         os.kill(pid, signal.SIGKILL)
     except ProcessLookupError:
         pass
-
-
-def empty(directory: str) -> None:
-    """Removes what a call wrote. Never follows a link; fails if the directory itself is no longer ours."""
-    if not stat.S_ISDIR(os.lstat(directory).st_mode):
-        raise NotADirectoryError(directory)
-    # The handler may have locked it.
-    os.chmod(directory, 0o700)
-    with os.scandir(directory) as entries:
-        for entry in entries:
-            if entry.is_dir(follow_symlinks=False):
-                shutil.rmtree(entry.path, onexc=unlock_and_retry)
-            else:
-                os.unlink(entry.path)
-
-
-def unlock_and_retry(function: Any, path: str, error: BaseException) -> None:
-    """Removes an entry of a directory that the handler had made unreadable or read-only."""
-    os.chmod(os.path.dirname(path), 0o700)
-    if function in (os.open, os.scandir, os.lstat):
-        os.chmod(path, 0o700)
-        shutil.rmtree(path)
-    elif function is os.rmdir:
-        os.rmdir(path)
-    else:
-        os.unlink(path)
-

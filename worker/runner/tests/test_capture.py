@@ -2,7 +2,7 @@
 
 import json
 import logging
-import socket
+import os
 import unittest
 
 from sortie_runner.capture import Log, LogHandler, Stream
@@ -11,19 +11,21 @@ from sortie_runner.frames import Channel
 
 class Capture(unittest.TestCase):
     def setUp(self) -> None:
-        self.ours, theirs = socket.socketpair()
-        self.addCleanup(self.ours.close)
-        self.addCleanup(theirs.close)
-        self.log = Log(Channel(theirs))
+        self.ours, answers = os.pipe()
+        os.set_blocking(self.ours, False)
+        self.addCleanup(os.close, self.ours)
+        channel = Channel()
+        channel.open(os.open(os.devnull, os.O_RDONLY), answers)
+        self.addCleanup(channel.disown)
+        self.log = Log(channel)
         self.log.reset(20)
 
     def told(self) -> list[tuple[str, str]]:
         """What was sent so far."""
-        self.ours.setblocking(False)
         frames = []
         try:
-            while header := self.ours.recv(4):
-                frame = json.loads(self.ours.recv(int.from_bytes(header, "big")))
+            while header := os.read(self.ours, 4):
+                frame = json.loads(os.read(self.ours, int.from_bytes(header, "big")))
                 frames.append((frame["stream"], frame["text"]))
         except BlockingIOError:
             pass

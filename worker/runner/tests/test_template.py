@@ -1,5 +1,6 @@
 """The template's own tools: finding processes, emptying a directory that a handler has had."""
 
+import json
 import os
 import select
 import socket
@@ -10,8 +11,17 @@ import unittest
 from pathlib import Path
 
 from sortie_runner import template
+from sortie_runner.emptying import Writable
 
 RUNNER = Path(__file__).parent.parent
+SETTINGS = {
+    "namespaces": False,
+    "filters": None,
+    "tmp_bytes": 1 << 20,
+    "tmp_files": 64,
+    "processes": 16,
+    "file_bytes": 1 << 20,
+}
 
 
 class Template(unittest.TestCase):
@@ -43,33 +53,47 @@ class Template(unittest.TestCase):
                 pass
             os.chmod(deep, 0)
             os.chmod(os.path.dirname(deep), 0o500)
-            template.empty(directory)
+            Writable(directory).empty()
             self.assertEqual(os.listdir(directory), [])
             self.assertEqual(os.listdir(outside), ["kept"])
 
     def test_a_directory_that_became_a_link_is_not_touched(self) -> None:
         with tempfile.TemporaryDirectory() as outside, tempfile.TemporaryDirectory() as parent:
-            link = os.path.join(parent, "link")
-            os.symlink(outside, link)
+            path = os.path.join(parent, "link")
+            os.mkdir(path)
+            directory = Writable(path)
+            os.rmdir(path)
+            os.symlink(outside, path)
             with self.assertRaises(NotADirectoryError):
-                template.empty(link)
+                directory.empty()
 
     def test_it_ends_with_its_processes_when_the_worker_is_gone(self) -> None:
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        master, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours, slot = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with tempfile.TemporaryDirectory() as parent:
             directory = os.path.join(parent, "slot")
             os.mkdir(directory)
-            command = [sys.executable, "-I", "-B", str(RUNNER)]
-            with subprocess.Popen(command, stdin=theirs, cwd=directory) as process:
+            command = [sys.executable, "-I", "-B", str(RUNNER), json.dumps(SETTINGS)]
+            with subprocess.Popen(command, stdin=theirs) as process:
                 theirs.close()
-                _, descriptors, _, _ = socket.recv_fds(ours, 4096, 4)
+                self.assertEqual(json.loads(master.recv(4096))["kind"], "ready")
+                request = json.dumps({"kind": "slot", "directory": directory}).encode()
+                socket.send_fds(master, [request], [slot.fileno()])
+                slot.close()
+                told, descriptors = {}, []
+                while "spare" not in told:
+                    packet, sent, _, _ = socket.recv_fds(ours, 4096, 4)
+                    told[json.loads(packet)["kind"]] = sent
+                    descriptors += sent
                 # The worker dies with something unread: the socket is reset, not just closed.
                 ours.send(b'{"keep":true}')
                 select.select([ours], [], [], 30)
                 ours.close()
+                master.close()
                 self.assertEqual(process.wait(30), 0)
-                # Its call's process is gone: a pidfd is readable then.
-                self.assertEqual(select.select([descriptors[2]], [], [], 30)[0], [descriptors[2]])
+                # The template and its call's process are gone: a pidfd is readable then.
+                for pidfd in (told["template"][0], told["spare"][2]):
+                    self.assertEqual(select.select([pidfd], [], [], 30)[0], [pidfd])
             self.assertFalse(os.path.exists(directory))
             for descriptor in descriptors:
                 os.close(descriptor)

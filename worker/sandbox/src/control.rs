@@ -1,11 +1,12 @@
 //! A socket of packets between the worker and a launched program, which can carry descriptors (SCM_RIGHTS).
 
-use std::io::{self, IoSliceMut};
+use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 use rustix::net::{
-    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendFlags, SocketFlags, SocketType,
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
 };
 use tokio::io::Interest;
 use tokio::net::UnixStream;
@@ -42,8 +43,22 @@ impl Control {
 
     /// Sends one packet. Fails if the other end is closed.
     pub async fn send(&self, bytes: &[u8]) -> io::Result<()> {
-        let send = || Ok(rustix::net::send(&self.socket, bytes, SendFlags::NOSIGNAL)?);
-        self.socket.async_io(Interest::WRITABLE, send).await.map(drop)
+        self.send_with(bytes, &[]).await
+    }
+
+    /// The same with copies of descriptors, four at most.
+    pub async fn send_with(&self, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
+        let send = || {
+            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS))];
+            let mut ancillary = SendAncillaryBuffer::new(&mut space);
+            if !descriptors.is_empty() && !ancillary.push(SendAncillaryMessage::ScmRights(descriptors)) {
+                return Err(io::ErrorKind::InvalidInput.into());
+            }
+            let slices = [IoSlice::new(bytes)];
+            rustix::net::sendmsg(&self.socket, &slices, &mut ancillary, SendFlags::NOSIGNAL)?;
+            Ok(())
+        };
+        self.socket.async_io(Interest::WRITABLE, send).await
     }
 
     /// The next packet, `None` when the other end is closed. Cancelling the wait loses nothing.
@@ -76,11 +91,11 @@ mod tests {
     async fn packets_keep_their_bounds_and_bring_descriptors() {
         let (ours, theirs) = Control::pair().unwrap();
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-        let mut ancillary = rustix::net::SendAncillaryBuffer::new(&mut space);
+        let mut ancillary = SendAncillaryBuffer::new(&mut space);
         let file = std::fs::File::open("/dev/null").unwrap();
         let files = [std::os::fd::AsFd::as_fd(&file)];
-        assert!(ancillary.push(rustix::net::SendAncillaryMessage::ScmRights(&files)));
-        let slices = [io::IoSlice::new(b"one")];
+        assert!(ancillary.push(SendAncillaryMessage::ScmRights(&files)));
+        let slices = [IoSlice::new(b"one")];
         rustix::net::sendmsg(&theirs, &slices, &mut ancillary, SendFlags::empty()).unwrap();
         rustix::net::send(&theirs, b"two", SendFlags::empty()).unwrap();
 

@@ -3,11 +3,13 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{Pid, Signal};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 
 /// How long [`kill_tree`] hunts descendants before it kills the root alone.
 const HUNT: Duration = Duration::from_millis(500);
@@ -15,18 +17,34 @@ const HUNT: Duration = Duration::from_millis(500);
 /// One process, named so that its number can't be taken by another.
 #[derive(Debug)]
 pub struct Process {
-    pidfd: OwnedFd,
+    pidfd: AsyncFd<OwnedFd>,
 }
 
 impl Process {
-    /// The process behind a pidfd.
-    pub const fn new(pidfd: OwnedFd) -> Self {
-        Self { pidfd }
+    /// The process behind a pidfd. Needs a Tokio runtime.
+    #[expect(unsafe_code, reason = "the library wants to know that the descriptor stays open")]
+    pub fn new(pidfd: OwnedFd) -> io::Result<Self> {
+        // SAFETY: an `OwnedFd` is open for as long as it lives, and nobody takes it out of the `AsyncFd`.
+        let registered = unsafe { AsyncFd::register_with_interest(pidfd, Interest::READABLE) };
+        // A pidfd becomes readable when its process ends.
+        Ok(Self { pidfd: registered? })
+    }
+
+    /// Its number in our process namespace; `None` if it has been reaped, or is no process of this namespace.
+    pub fn number(&self) -> Option<u32> {
+        let told = fs::read_to_string(format!("/proc/self/fdinfo/{}", self.pidfd.as_raw_fd())).ok()?;
+        told.lines().find_map(|line| line.strip_prefix("Pid:")?.trim().parse().ok())
+    }
+
+    /// Waits until it has ended.
+    pub async fn ended(&self) {
+        // The runtime is going down: nothing is left to wait with.
+        let _ = self.pidfd.readable().await;
     }
 
     /// Kills it with SIGKILL. One that has ended already is no error.
     pub fn kill(&self) -> io::Result<()> {
-        match rustix::process::pidfd_send_signal(&self.pidfd, Signal::KILL) {
+        match rustix::process::pidfd_send_signal(self.pidfd.get_ref(), Signal::KILL) {
             Err(error) if error != rustix::io::Errno::SRCH => Err(error.into()),
             _ => Ok(()),
         }
@@ -34,15 +52,14 @@ impl Process {
 
     /// True if it has ended, whether or not somebody has waited for it.
     pub fn has_ended(&self) -> bool {
-        // A pidfd becomes readable when its process ends.
-        let mut watched = [PollFd::new(&self.pidfd, PollFlags::IN)];
+        let mut watched = [PollFd::new(self.pidfd.get_ref(), PollFlags::IN)];
         let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
         matches!(rustix::event::poll(&mut watched, Some(&at_once)), Ok(1))
     }
 }
 
-/// Kills the process `root` and everything that descends from it; blocks for a moment. `root` must be a child of ours
-/// that nobody has waited for, so that the number is still its own.
+/// Kills the process `root` and everything that descends from it; blocks for a moment. `root` must not have been
+/// reaped yet, so that the number is still its own.
 ///
 /// Descendants first: while `root` lives it adopts their orphans, so none gets away.
 pub fn kill_tree(root: u32) {
@@ -70,7 +87,7 @@ fn kill(pid: Pid) {
 }
 
 /// All processes below `root`: those that live, and those that are dead (whether or not somebody reaped them).
-fn descendants(root: i32) -> (BTreeSet<i32>, BTreeSet<i32>) {
+pub(crate) fn descendants(root: i32) -> (BTreeSet<i32>, BTreeSet<i32>) {
     let mut seen = BTreeSet::new();
     let mut open = vec![root];
     while let Some(parent) = open.pop() {

@@ -20,11 +20,14 @@ import sys
 print('sortie-probe')
 print('%d %d %d' % sys.version_info[:3])
 print(sys.executable)
-try:
-    import requests
-    print('yes')
-except Exception:
-    print('no')
+print(sys.prefix)
+print(sys.base_prefix)
+for name in ('requests', 'ctypes'):
+    try:
+        __import__(name)
+        print('yes')
+    except Exception:
+        print('no')
 ";
 
 /// What an interpreter is.
@@ -34,6 +37,8 @@ pub struct Probe {
     pub executable: PathBuf,
     /// Major, minor, patch.
     pub version: (u32, u32, u32),
+    /// Where it is installed: its own directory, and that of the installation it was made from.
+    pub prefixes: Vec<PathBuf>,
     /// True if handlers can `import requests`.
     pub has_requests: bool,
 }
@@ -69,6 +74,15 @@ pub enum ProbeError {
         /// What was run.
         interpreter: PathBuf,
     },
+    /// It was built without `ctypes`, which the runner needs to lock itself in.
+    #[error(
+        "{} has no module ctypes, so it can't be isolated; name another one (--python PATH or SORTIE_PYTHON), \
+         or build it again with libffi's headers (Debian: libffi-dev)", .interpreter.display()
+    )]
+    NoCtypes {
+        /// What was run.
+        interpreter: PathBuf,
+    },
     /// It is older than handlers need.
     #[error(
         "{} is Python {found}; handlers need 3.12 or newer (--python PATH or SORTIE_PYTHON), \
@@ -90,11 +104,14 @@ pub fn probe(interpreter: &Path) -> Result<Probe, ProbeError> {
             let detail = complaint.lines().last().unwrap_or("it said nothing").chars().take(200).collect();
             Err(ProbeError::NotPython { interpreter: interpreter.into(), detail })
         },
-        |probe| {
+        |(probe, has_ctypes)| {
             let (major, minor, patch) = probe.version;
             if (major, minor) < MINIMUM {
                 let found = format!("{major}.{minor}.{patch}");
                 return Err(ProbeError::TooOld { interpreter: interpreter.into(), found });
+            }
+            if !has_ctypes {
+                return Err(ProbeError::NoCtypes { interpreter: interpreter.into() });
             }
             Ok(probe)
         },
@@ -133,13 +150,15 @@ fn text(pipe: Option<impl Read>) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// Reads the answer of [`SCRIPT`]; `None` if it isn't one.
-fn read(answer: &str) -> Option<Probe> {
+/// Reads the answer of [`SCRIPT`], and whether there is `ctypes`; `None` if it isn't one.
+fn read(answer: &str) -> Option<(Probe, bool)> {
     let mut lines = answer.lines().skip_while(|line| *line != "sortie-probe").skip(1);
     let mut numbers = lines.next()?.split(' ').map(|number| number.parse().ok());
     let version = (numbers.next()??, numbers.next()??, numbers.next()??);
     let executable = PathBuf::from(lines.next()?);
-    Some(Probe { executable, version, has_requests: lines.next()? == "yes" })
+    let prefixes = vec![lines.next()?.into(), lines.next()?.into()];
+    let has_requests = lines.next()? == "yes";
+    Some((Probe { executable, version, prefixes, has_requests }, lines.next()? == "yes"))
 }
 
 #[cfg(test)]
@@ -148,7 +167,10 @@ mod tests {
 
     #[test]
     fn an_answer_is_read_and_anything_else_is_none() {
-        let probe = read("noise\nsortie-probe\n3 12 1\n/usr/bin/python3\nyes\n").unwrap();
+        let (probe, has_ctypes) =
+            read("noise\nsortie-probe\n3 12 1\n/venv/bin/python3\n/venv\n/usr\nyes\nno\n").unwrap();
+        assert!(!has_ctypes);
+        assert_eq!(probe.prefixes, [PathBuf::from("/venv"), "/usr".into()]);
         assert_eq!(probe.version, (3, 12, 1));
         assert!(probe.has_requests);
         assert_eq!(read("Python 3.12.1"), None);

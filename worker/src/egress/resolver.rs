@@ -3,9 +3,10 @@
 
 use std::net::SocketAddr;
 
+use protocol::egress::Host;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
-use super::Gate;
+use super::{Gate, Refused};
 
 /// The client's resolver.
 #[derive(Debug, Clone)]
@@ -23,18 +24,18 @@ impl Resolve for Resolver {
     fn resolve(&self, name: Name) -> Resolving {
         let gate = self.gate.clone();
         Box::pin(async move {
-            let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
+            let host: Host = name.as_str().parse()?;
             let mut denied = None;
+            // The client puts the port in.
             let mut open: Vec<SocketAddr> = Vec::new();
-            for address in found {
-                match gate.check(name.as_str(), address.ip()) {
-                    Ok(()) => open.push(address),
+            for address in gate.addresses(&host).await? {
+                match gate.check(&host, address) {
+                    Ok(()) => open.push((address, 0).into()),
                     Err(why) => denied = Some(why),
                 }
             }
             match denied {
-                // A name with both kinds of addresses is used by those that are open.
-                Some(why) if open.is_empty() => Err(why.into()),
+                Some(why) if open.is_empty() => Err(Refused::from(why).into()),
                 _ => Ok(Box::new(open.into_iter()) as Addrs),
             }
         })

@@ -64,6 +64,14 @@ pub(super) fn denied(address: IpAddr) -> Option<&'static str> {
     }
 }
 
+/// The address that is really connected to: IPv4 ones come out of their IPv6 forms.
+pub(super) fn plain(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) if NAT64.fits(v6) => low_v4(v6).into(),
+        other => other,
+    }
+}
+
 fn denied_v4(address: Ipv4Addr) -> Option<&'static str> {
     V4_DENIED.iter().find(|rule| rule.fits(address)).map(|rule| rule.2)
 }

@@ -9,6 +9,7 @@ use protocol::limits;
 use serde::Serialize;
 
 use super::LogStream;
+use super::redact::{Held, Redactor};
 
 /// Events that wait in one attempt before its handler has to.
 pub(super) const EVENTS: usize = 512;
@@ -27,8 +28,11 @@ pub(super) struct Buffer {
     waiting_bytes: usize,
     /// Events that are known to be in the store: the ordinal of the last one.
     pub(super) stored: u64,
+    /// Bytes of log that came, and bytes that went out: secrets are replaced in between.
+    log_heard: usize,
     log_bytes: usize,
     log_cut: bool,
+    log_held: [Held; 3],
     pub(super) fault: Option<JobError>,
     pub(super) closed: bool,
 }
@@ -64,19 +68,36 @@ impl Buffer {
         self.add(EventKind::Progress, json_of(&Data { fraction, message }))
     }
 
-    /// A log never fails an attempt: it is cut where it would break a limit.
-    pub(super) fn log(&mut self, stream: LogStream, text: &str) -> Option<EventKind> {
+    /// A log never fails an attempt: it is cut where it would break a limit. The beginning of what may be a secret
+    /// waits for the next piece of its stream.
+    pub(super) fn log(&mut self, stream: LogStream, text: &str, redactor: &Redactor) -> Option<EventKind> {
+        if self.log_cut {
+            return None;
+        }
+        self.log_heard += text.len();
+        let text = redactor.feed(&mut self.log_held[stream as usize], text);
+        self.add_log(stream, &text)
+    }
+
+    /// What waited for a next piece that never came.
+    pub(super) fn end_of_log(&mut self, stream: LogStream, redactor: &Redactor) -> Option<EventKind> {
+        let text = redactor.flush(&mut self.log_held[stream as usize]);
+        if self.log_cut { None } else { self.add_log(stream, &text) }
+    }
+
+    fn add_log(&mut self, stream: LogStream, text: &str) -> Option<EventKind> {
         #[derive(Serialize)]
         struct Data<'a> {
             stream: LogStream,
             text: &'a str,
         }
-        if self.log_cut {
+        let left = limits::LOG_BYTES - self.log_bytes;
+        let full = text.len() > left || self.log_heard > limits::LOG_BYTES;
+        if text.is_empty() && !full {
             return None;
         }
-        let left = limits::LOG_BYTES - self.log_bytes;
         // The last event that fits is kept for the mark.
-        self.log_cut = text.len() > left || self.taken() + 1 >= limits::EVENTS;
+        self.log_cut = full || self.taken() + 1 >= limits::EVENTS;
         let kept = head(text, left);
         self.log_bytes += kept.len();
         let data = if self.log_cut {
@@ -139,19 +160,19 @@ mod tests {
     fn a_log_is_cut_once_between_characters_and_marked() {
         let mut buffer = Buffer::default();
         let text = "ä".repeat(limits::LOG_BYTES / 2 - 1);
-        assert!(buffer.log(LogStream::Stdout, &text).is_some());
-        assert!(buffer.log(LogStream::Stderr, "aää").is_some());
+        assert!(buffer.log(LogStream::Stdout, &text, &Redactor::default()).is_some());
+        assert!(buffer.log(LogStream::Stderr, "aää", &Redactor::default()).is_some());
         assert_eq!(buffer.waiting[1].data.value()["text"], format!("a{CUT}"));
-        assert!(buffer.log(LogStream::Stdout, "x").is_none());
+        assert!(buffer.log(LogStream::Stdout, "x", &Redactor::default()).is_none());
         assert_eq!(buffer.fault, None);
     }
 
     #[test]
     fn too_many_events_are_a_failure_but_a_long_log_is_not() {
         let mut buffer = Buffer { stored: limits::EVENTS - 1, ..Buffer::default() };
-        buffer.log(LogStream::Log, "x");
+        buffer.log(LogStream::Log, "x", &Redactor::default());
         assert_eq!(buffer.waiting[0].data.value()["text"], format!("x{CUT}"));
-        buffer.log(LogStream::Log, "x");
+        buffer.log(LogStream::Log, "x", &Redactor::default());
         assert_eq!(buffer.fault, None);
         buffer.progress(0.5, None);
         assert_eq!(buffer.fault.unwrap().code, Code::EventsTooMany);
@@ -171,5 +192,20 @@ mod tests {
         buffer.progress(f64::NAN, None);
         assert_eq!(buffer.waiting[0].data.text(), r#"{"fraction":1.0,"message":"far"}"#);
         assert_eq!(buffer.waiting[1].data.text(), r#"{"fraction":0.0}"#);
+    }
+
+    #[test]
+    fn a_log_of_secrets_is_cut_where_one_without_would_be() {
+        let value = "x".repeat(1024);
+        let name = protocol::id::SecretName::new("KEY").unwrap();
+        let redactor = Redactor::new(&[(name, value.clone().into())].into_iter().collect());
+        let mut buffer = Buffer::default();
+        for _ in 0..=limits::LOG_BYTES / 1024 {
+            buffer.log(LogStream::Stdout, &format!("{value}\n"), &redactor);
+        }
+        let texts: Vec<_> =
+            buffer.waiting.iter().map(|event| event.data.value()["text"].to_string()).collect();
+        assert!(texts[0].contains("[secret KEY]") && !texts.concat().contains("xxxx"));
+        assert!(texts.last().unwrap().contains(CUT), "{texts:?}");
     }
 }

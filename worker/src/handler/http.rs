@@ -1,9 +1,10 @@
 //! Runs `http` versions: one described request, its answer as the result. No code of users runs here.
 //!
-//! `request` fills the placeholders, `send` calls and follows redirects through the egress gate, `answer` makes
+//! `request` fills the placeholders, `auth` adds the secret, `send` calls and follows redirects through the egress gate, `answer` makes
 //! an ending of what came back.
 
 mod answer;
+mod auth;
 mod request;
 mod send;
 mod sse;
@@ -15,11 +16,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use protocol::action;
 use protocol::error::{Code, JobError};
+use protocol::isolation::Isolation;
 use protocol::outcome::Ending;
 use tokio_util::sync::CancellationToken;
 
 use super::{Call, EventSink, Handler};
-use crate::egress::{Denied, Gate, Range, Resolver};
+use crate::egress::{Gate, Refused, Resolver};
 
 /// How long an idle connection to a target is kept.
 const IDLE: Duration = Duration::from_secs(30);
@@ -37,21 +39,11 @@ pub struct Http {
 pub struct SetupError(#[from] reqwest::Error);
 
 impl Http {
-    /// Prepares the client. `allowed` are ranges that the operator opened. A TLS provider must have been
+    /// Prepares the client, whose every connection goes where `gate` lets it. A TLS provider must have been
     /// installed for the process.
-    pub fn new(allowed: &[Range]) -> Result<Self, SetupError> {
-        let gate = Gate::new(allowed);
-        let client = reqwest::Client::builder()
-            .user_agent(concat!("sortie/", env!("CARGO_PKG_VERSION")))
-            .dns_resolver(Arc::new(Resolver::new(gate.clone())))
-            // A proxy would resolve names behind the gate's back.
-            .no_proxy()
-            // Followed in `send`, each hop through the gate.
-            .redirect(reqwest::redirect::Policy::none())
-            // When to try again is the version's decision.
-            .retry(reqwest::retry::never())
-            .pool_idle_timeout(IDLE)
-            .build()?;
+    pub fn new(gate: Gate) -> Result<Self, SetupError> {
+        let resolver = Resolver::new(gate.clone());
+        let client = builder().dns_resolver(Arc::new(resolver)).pool_idle_timeout(IDLE).build()?;
         Ok(Self { client, gate })
     }
 
@@ -60,10 +52,22 @@ impl Http {
             return Err(Failure::new(Code::HandlerInvalid, "the version is no http handler"));
         };
         let input = call.spec.input.value();
-        let request = request::build(handler, &input, call.spec.traceparent.as_deref())?;
-        let response = send::send(&self.client, &self.gate, request).await?;
+        let request = request::build(handler, &input, call.spec.traceparent.as_deref(), &call.secrets)?;
+        let response = send::send(self, call.content.egress.as_ref(), request).await?;
         answer::read(response, handler.result.as_deref(), events).await
     }
+}
+
+/// What all clients have in common.
+fn builder() -> reqwest::ClientBuilder {
+    reqwest::Client::builder()
+        .user_agent(concat!("sortie/", env!("CARGO_PKG_VERSION")))
+        // A proxy would resolve names behind the gate's back.
+        .no_proxy()
+        // Followed in `send`, each hop through the gate.
+        .redirect(reqwest::redirect::Policy::none())
+        // When to try again is the version's decision.
+        .retry(reqwest::retry::never())
 }
 
 #[async_trait]
@@ -74,6 +78,10 @@ impl Handler for Http {
             () = stop.cancelled() => Ending::Interrupted,
             ending = self.call(&call, &events) => ending.unwrap_or_else(Ending::from),
         }
+    }
+
+    fn isolation(&self) -> Isolation {
+        Isolation::Gate
     }
 }
 
@@ -103,8 +111,8 @@ impl Failure {
         let mut causes = Vec::new();
         let mut next: Option<&dyn Error> = Some(&error);
         while let Some(cause) = next {
-            if let Some(denied) = cause.downcast_ref::<Denied>() {
-                return denied.clone().into();
+            if let Some(refused) = cause.downcast_ref::<Refused>() {
+                return refused.clone().into();
             }
             causes.push(cause.to_string());
             next = cause.source();
@@ -113,9 +121,12 @@ impl Failure {
     }
 }
 
-impl From<Denied> for Failure {
-    fn from(denied: Denied) -> Self {
-        Self::new(Code::EgressDenied, denied.to_string())
+impl From<Refused> for Failure {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Denied(denied) => Self::new(Code::EgressDenied, denied.to_string()),
+            Refused::Unresolved { .. } => Self::passing(Code::HttpFailed, refused.to_string()),
+        }
     }
 }
 

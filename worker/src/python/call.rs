@@ -6,7 +6,6 @@ use protocol::json::Json;
 use protocol::outcome::Ending;
 use sandbox::Process;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::UnixStream;
 use tokio::net::unix::pipe;
 
 use super::frame::{self, Frame, FrameError};
@@ -20,14 +19,17 @@ const RAW_REST: usize = 4;
 /// The runner's exit status when its channel is gone (sortie_runner/frames.py).
 const CHANNEL_GONE: i32 = 70;
 
-/// The process of a call, and our ends of its channel and of its raw output.
+/// The process of a call, and our ends of its channel (two pipes) and of its raw output.
 #[derive(Debug)]
 pub(super) struct CallProcess {
     pub(super) pid: i32,
     pub(super) process: Process,
-    pub(super) channel: UnixStream,
+    /// Call frames go to it by this. Both are pipes, for nothing but bytes can come out of a pipe.
+    pub(super) calls: pipe::Sender,
+    /// All other frames come by this.
+    pub(super) answers: pipe::Receiver,
     pub(super) output: pipe::Receiver,
-    /// Bytes of the channel that are no complete frame yet.
+    /// Bytes of its answers that are no complete frame yet.
     pub(super) buffer: BytesMut,
 }
 
@@ -42,6 +44,8 @@ pub(super) enum Answer {
     Ended(Exit),
     /// It sent what is no frame.
     Broke(FrameError),
+    /// All processes of the call had more than this many MiB together and were killed.
+    OutOfMemory(u32),
 }
 
 /// What is known about a process that gave no answer.
@@ -63,10 +67,10 @@ impl CallProcess {
         let mut raw_open = true;
         let mut piece = vec![0; RAW_BYTES];
         // A process that is dead can't be written to; reading tells the same.
-        let _ = self.channel.write_all(call).await;
+        let _ = self.calls.write_all(call).await;
         let answer = loop {
             tokio::select! {
-                read = self.channel.read_buf(&mut self.buffer) => {
+                read = self.answers.read_buf(&mut self.buffer) => {
                     let open = read.is_ok_and(|size| size > 0);
                     match talk.hear(&mut self.buffer).await {
                         Ok(None) if open => {}
@@ -158,6 +162,11 @@ impl Answer {
                 Ending::Failed { error, retryable, retry_after: None }
             }
             Self::Ended(exit) => exit.into_ending(),
+            Self::OutOfMemory(mb) => {
+                let message =
+                    format!("all processes of the call had more than its memory_mb of {mb} MiB together");
+                failed(JobError::new(Code::OutOfMemory, message))
+            }
             Self::Broke(error) => {
                 let message = format!("the handler wrote to the channel of its process: {error}");
                 failed(JobError::new(Code::HandlerCrashed, message))

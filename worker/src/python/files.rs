@@ -1,8 +1,9 @@
 //! The Python side as files: part of our binary, written to disk before the first template starts.
 
-use std::fs;
+use std::fs::{self, Permissions};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 macro_rules! runner {
@@ -17,45 +18,55 @@ const FILES: &[(&str, &str)] = runner![
     "sortie_runner/__init__.py",
     "sortie_runner/capture.py",
     "sortie_runner/child.py",
+    "sortie_runner/confine.py",
     "sortie_runner/context.py",
+    "sortie_runner/emptying.py",
     "sortie_runner/failure.py",
     "sortie_runner/frames.py",
     "sortie_runner/invoke.py",
     "sortie_runner/loader.py",
+    "sortie_runner/master.py",
+    "sortie_runner/names.py",
+    "sortie_runner/network.py",
     "sortie_runner/output.py",
     "sortie_runner/template.py",
 ];
 
-/// Writes the runner below `dir` and returns its directory, whose name is that of its content: workers of several
-/// versions can share `dir`. Either complete or not there.
-pub(super) fn write(dir: &Path) -> io::Result<PathBuf> {
+/// Writes the runner and the files in `more` (name and content) below `dir` and returns its directory, whose name is
+/// that of its content: workers of several versions can share `dir`. Either complete or not there. Readable for all:
+/// handlers may be run by another user.
+pub(super) fn write(dir: &Path, more: &[(&str, &[u8])]) -> io::Result<PathBuf> {
+    let files: Vec<(&str, &[u8])> =
+        FILES.iter().map(|(name, text)| (*name, text.as_bytes())).chain(more.iter().copied()).collect();
     let mut hasher = DefaultHasher::new();
-    FILES.hash(&mut hasher);
+    files.hash(&mut hasher);
     let target = dir.join(format!("runner-{:016x}", hasher.finish()));
-    if is_complete(&target) {
+    if is_complete(&target, &files) {
         return Ok(target);
     }
     let draft = dir.join(format!(".runner-{}-{:p}", std::process::id(), &hasher));
-    for (name, text) in FILES {
+    for (name, content) in &files {
         let path = draft.join(name);
         if let Some(parent) = path.parent() {
             fs::create_dir_all(parent)?;
+            fs::set_permissions(parent, Permissions::from_mode(0o755))?;
         }
-        fs::write(path, text)?;
+        fs::write(&path, content)?;
+        fs::set_permissions(&path, Permissions::from_mode(0o644))?;
     }
-    if target.exists() && !is_complete(&target) {
+    if target.exists() && !is_complete(&target, &files) {
         fs::remove_dir_all(&target)?;
     }
     match fs::rename(&draft, &target) {
         // Another worker was quicker: its files are the same.
-        Err(_) if is_complete(&target) => fs::remove_dir_all(&draft)?,
+        Err(_) if is_complete(&target, &files) => fs::remove_dir_all(&draft)?,
         done => done?,
     }
     Ok(target)
 }
 
-fn is_complete(target: &Path) -> bool {
-    FILES.iter().all(|(name, text)| fs::read(target.join(name)).is_ok_and(|found| found == text.as_bytes()))
+fn is_complete(target: &Path, files: &[(&str, &[u8])]) -> bool {
+    files.iter().all(|(name, content)| fs::read(target.join(name)).is_ok_and(|found| found == *content))
 }
 
 #[cfg(test)]
@@ -65,12 +76,14 @@ mod tests {
     #[test]
     fn files_are_written_once_and_mended_when_damaged() {
         let dir = std::env::temp_dir().join(format!("sortie-files-{}", std::process::id()));
-        let runner = write(&dir).unwrap();
-        assert_eq!(write(&dir).unwrap(), runner);
-        fs::write(runner.join("__main__.py"), "damaged").unwrap();
-        assert_eq!(write(&dir).unwrap(), runner);
-        assert!(is_complete(&runner));
+        let more: [(&str, &[u8]); 1] = [("filters", b"more")];
+        let runner = write(&dir, &more).unwrap();
+        assert_eq!(write(&dir, &more).unwrap(), runner);
+        fs::write(runner.join("filters"), "damaged").unwrap();
+        assert_eq!(write(&dir, &more).unwrap(), runner);
+        assert!(is_complete(&runner, &more));
         assert_eq!(fs::read_dir(&dir).unwrap().count(), 1, "no draft is left");
+        assert_ne!(write(&dir, &[]).unwrap(), runner);
         fs::remove_dir_all(dir).unwrap();
     }
 

@@ -3,6 +3,8 @@
 //! What comes from the process is hostile: bounded before it is read, and nothing but the kinds below. The Python
 //! side is worker/runner/sortie_runner/frames.py; both are tested against worker/runner/fixtures/frames.json.
 
+use std::collections::BTreeMap;
+
 use bytes::{Buf, BytesMut};
 use protocol::error::{Code, JobError};
 use protocol::json::{self, Json};
@@ -72,6 +74,7 @@ pub(super) fn encode_call(call: &Call, number: u32, source: Option<&str>, keep: 
             deadline: spec.deadline.to_string(),
             remaining_ms: limit_ms,
             traceparent: spec.traceparent.as_deref(),
+            secrets: call.secrets.iter().map(|(name, value)| (name.as_str(), value.reveal())).collect(),
         },
         limits: Limits {
             memory_mb: call.content.memory_mb,
@@ -101,6 +104,7 @@ struct Context<'a> {
     deadline: String,
     remaining_ms: u64,
     traceparent: Option<&'a str>,
+    secrets: BTreeMap<&'a str, &'a str>,
 }
 
 #[derive(Serialize)]
@@ -196,6 +200,7 @@ const fn is_of_handlers(code: Code) -> bool {
             | Code::HandlerExited
             | Code::OutputNotJson
             | Code::OutputTooLarge
+            | Code::OutOfMemory
     )
 }
 

@@ -1,31 +1,28 @@
 //! The slots of a worker: lent to one call each, replaced when their template dies.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use sandbox::{Launched, kill_tree};
-use tokio::io::{AsyncRead, AsyncReadExt};
-use tokio::process::Child;
+use sandbox::{Groups, Isolation, Plan, Process, kill_tree};
 use tokio::sync::{Semaphore, oneshot};
-use tokio::task::{JoinHandle, spawn_blocking};
-use tokio::time::timeout;
+use tokio::task::spawn_blocking;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::slot::{Key, Slot, policy};
+use super::master::{self, Blueprint, FILTERS, Master, PROCESSES};
+use super::slot::{Bounds, Hello, Key, Slot};
 use super::{Error, Options, files};
 use crate::backoff::Backoff;
+use crate::egress::SlotGate;
 
-/// How long a template may take to import its libraries, on a machine that is busy.
+/// How long a slot may take to be forked and to lock itself in, on a machine that is busy.
 const START: Duration = Duration::from_secs(30);
 /// A template that lived this long was fine: its successor need not wait.
 const LIVED: Duration = Duration::from_secs(5);
 /// How often idle warm processes are looked at.
 const WARM_CHECK: Duration = Duration::from_secs(5);
-/// How long a dead template's last words are waited for.
-const LAST_WORDS: Duration = Duration::from_millis(100);
-/// How much of them is kept.
-const COMPLAINT_BYTES: usize = 4 * 1024;
+/// The private directory of a slot in namespaces of its own, as it sees it.
+const INSIDE: &str = "/tmp";
 
 /// All slots. Dropping it ends them.
 #[derive(Debug)]
@@ -36,9 +33,11 @@ pub(super) struct Pool {
 
 #[derive(Debug)]
 struct Shared {
-    options: Options,
-    interpreter: PathBuf,
-    runner: PathBuf,
+    master: Master,
+    plan: Plan,
+    groups: Option<Groups>,
+    /// Where slots without namespaces have their private directories.
+    slots: PathBuf,
     free: Mutex<Vec<Slot>>,
     /// One permit for each slot in `free`.
     count: Semaphore,
@@ -46,29 +45,32 @@ struct Shared {
 }
 
 impl Pool {
-    /// Prepares the Python side and starts all slots; returns when every one is ready.
-    pub(super) async fn start(options: Options, slots: usize) -> Result<Self, Error> {
-        let setup = options.clone();
-        let (probe, runner) = spawn_blocking(move || set_up(&setup))
+    /// Prepares the Python side and starts all slots, one behind each gate; returns when every one is ready.
+    pub(super) async fn start(options: Options, gates: Vec<Arc<SlotGate>>) -> Result<Self, Error> {
+        let SetUp { blueprint, slots, groups } = spawn_blocking(move || set_up(&options))
             .await
             .map_err(|error| Error::Template(error.to_string()))??;
-        if !probe.has_requests {
-            tracing::warn!(interpreter = %probe.executable.display(), "python handlers can't import requests");
+        if !blueprint.interpreter.has_requests {
+            let interpreter = blueprint.interpreter.executable.display();
+            tracing::warn!(%interpreter, "python handlers can't import requests");
         }
         let closing = CancellationToken::new();
+        let guard = closing.clone().drop_guard();
+        let plan = blueprint.plan.clone();
         let shared = Arc::new(Shared {
-            options,
-            interpreter: probe.executable,
-            runner,
+            master: Master::start(blueprint, closing.clone()).await?,
+            plan,
+            groups,
+            slots,
             free: Mutex::default(),
             count: Semaphore::new(0),
-            closing: closing.clone(),
+            closing,
         });
-        let pool = Self { shared: shared.clone(), _closing: closing.drop_guard() };
+        let pool = Self { shared: shared.clone(), _closing: guard };
         let mut first = Vec::new();
-        for number in 0..slots {
+        for (number, gate) in gates.into_iter().enumerate() {
             let (tell, told) = oneshot::channel();
-            tokio::spawn(tend(shared.clone(), number, tell));
+            tokio::spawn(tend(shared.clone(), number, gate, tell));
             first.push(told);
         }
         for told in first {
@@ -76,6 +78,11 @@ impl Pool {
         }
         tokio::spawn(end_stale(shared));
         Ok(pool)
+    }
+
+    /// What isolates the slots.
+    pub(super) fn plan(&self) -> &Plan {
+        &self.shared.plan
     }
 
     /// A slot that is fit for a call of `key`; waits for one.
@@ -135,11 +142,56 @@ impl Shared {
     }
 }
 
-fn set_up(options: &Options) -> Result<(sandbox::Probe, PathBuf), Error> {
-    let probe = sandbox::probe(&options.interpreter)?;
+struct SetUp {
+    blueprint: Blueprint,
+    slots: PathBuf,
+    groups: Option<Groups>,
+}
+
+fn set_up(options: &Options) -> Result<SetUp, Error> {
+    let findings = match options.isolation {
+        Isolation::None => Vec::new(),
+        Isolation::Required | Isolation::BestEffort => sandbox::probe_host(&options.helper)?,
+    };
+    let plan = sandbox::decide(options.isolation, findings)?;
+    warn(&plan);
+    let interpreter = sandbox::probe(&options.interpreter)?;
     let failed = |source| Error::Files { path: options.runner_dir.clone(), source };
-    std::fs::create_dir_all(options.runner_dir.join("slots")).map_err(failed)?;
-    Ok((probe, files::write(&options.runner_dir).map_err(failed)?))
+    let (slots, root) = master::directories(options).map_err(failed)?;
+    let filters = if plan.filter { sandbox::filters()? } else { Vec::new() };
+    let runner = files::write(&options.runner_dir, &[(FILTERS, &filters)]).map_err(failed)?;
+    let blueprint = Blueprint { helper: options.helper.clone(), interpreter, runner, root, plan };
+    let groups = if blueprint.plan.namespaces { control_groups() } else { None };
+    Ok(SetUp { blueprint, slots, groups })
+}
+
+/// Says what handlers go without.
+fn warn(plan: &Plan) {
+    for missing in &plan.missing {
+        let problem = missing.problem.as_deref();
+        let mend = (!missing.follows()).then(|| missing.piece.mend());
+        tracing::warn!(piece = missing.piece.name(), problem, mend, "isolation is partial");
+    }
+    if !plan.namespaces {
+        tracing::warn!(
+            "handlers are not isolated: they can read and reach what this process can; run only code that you trust"
+        );
+    }
+}
+
+/// The control groups that are ours to use; says what bounds the slots.
+fn control_groups() -> Option<Groups> {
+    match Groups::open() {
+        Ok(groups) => {
+            tracing::info!(by = groups.bounds(), "control groups bound each slot");
+            Some(groups)
+        }
+        Err(error) => {
+            let reason = error.to_string();
+            tracing::info!(reason, "no control groups: rlimits and a watch on memory bound each slot");
+            None
+        }
+    }
 }
 
 async fn renew(shared: Arc<Shared>, mut slot: Slot) {
@@ -160,28 +212,31 @@ async fn end_stale(shared: Arc<Shared>) {
 }
 
 /// Keeps one slot alive: starts its template, waits for its end, starts the next one.
-async fn tend(shared: Arc<Shared>, number: usize, tell: oneshot::Sender<Result<(), Error>>) {
+async fn tend(
+    shared: Arc<Shared>,
+    number: usize,
+    gate: Arc<SlotGate>,
+    tell: oneshot::Sender<Result<(), Error>>,
+) {
     let mut tell = Some(tell);
     let mut pauses = Backoff::default();
     while !shared.closing.is_cancelled() {
         let started = Instant::now();
-        match (Template::start(&shared, number).await, tell.take()) {
+        match (Template::start(&shared, number, &gate).await, tell.take()) {
             (Ok((slot, template)), tell) => {
                 shared.put(slot);
                 if let Some(tell) = tell {
                     let _ = tell.send(Ok(()));
                 }
-                let complaint = template.end().await;
+                template.end().await;
                 shared.remove(|slot| slot.number() == number);
-                if !complaint.is_empty() {
-                    tracing::warn!(slot = number, complaint, "a Python template ended");
-                }
             }
             // Who asked for the first start decides; later ones are tried for ever.
             (Err(error), Some(tell)) => {
                 let _ = tell.send(Err(error));
                 return;
             }
+            (Err(_), None) if shared.closing.is_cancelled() => return,
             (Err(error), None) => {
                 tracing::error!(
                     slot = number,
@@ -199,54 +254,68 @@ async fn tend(shared: Arc<Shared>, number: usize, tell: oneshot::Sender<Result<(
 
 /// The template process of a slot, as its keeper sees it.
 struct Template {
-    child: Child,
-    directory: PathBuf,
-    complaint: JoinHandle<String>,
+    process: Process,
+    /// True if it is the first process of its own namespace: its end is the end of all others in it.
+    alone: bool,
+    /// Its private directory, where that is on our disk.
+    directory: Option<PathBuf>,
     doom: CancellationToken,
     gone: CancellationToken,
 }
 
 impl Template {
-    async fn start(shared: &Shared, number: usize) -> Result<(Slot, Self), Error> {
-        let directory = shared.options.runner_dir.join("slots").join(directory_name(number));
-        std::fs::create_dir(&directory).map_err(|source| Error::Files { path: directory.clone(), source })?;
-        let helper = &shared.options.helper;
-        let policy = policy(&shared.interpreter, &shared.runner, directory.clone());
-        let Launched { mut child, control } = sandbox::launch(helper, &policy).map_err(|source| {
-            let _ = std::fs::remove_dir(&directory);
-            Error::Helper { helper: helper.clone(), source }
-        })?;
-        let complaint = tokio::spawn(last_words(child.stderr.take()));
-        // Not a child of `closing`: a slot that is in a call when the pool closes is ended by that call.
+    async fn start(shared: &Shared, number: usize, gate: &Arc<SlotGate>) -> Result<(Slot, Self), Error> {
+        let alone = shared.plan.namespaces;
+        let directory = (!alone).then(|| shared.slots.join(directory_name(number)));
+        if let Some(path) = &directory {
+            std::fs::create_dir(path).map_err(|source| Error::Files { path: path.clone(), source })?;
+        }
+        let control = shared.master.fork(directory.as_deref().unwrap_or(Path::new(INSIDE))).await?;
+        let Hello { process, listener, spare } = tokio::time::timeout(START, Hello::hear(&control, alone))
+            .await
+            .map_err(|_| Error::Template("it was not ready in time".into()))?
+            .map_err(|error| Error::Template(error.to_string()))?;
+        if let Some(listener) = listener {
+            gate.serve(listener).map_err(|error| Error::Template(error.to_string()))?;
+        }
         let (doom, gone) = (CancellationToken::new(), CancellationToken::new());
-        let mut slot = Slot::new(number, control, doom.clone().drop_guard(), gone.clone());
-        let template = Self { child, directory, complaint, doom, gone };
-        match slot.ready(START).await {
-            Ok(()) => Ok((slot, template)),
-            Err(error) => {
-                drop(slot);
-                let complaint = template.end().await;
-                Err(Error::Template(if complaint.is_empty() { error.to_string() } else { complaint }))
-            }
+        let root = process.number();
+        let group = shared.groups.as_ref().map(|groups| groups.slot(number, PROCESSES)).transpose()?;
+        if let (Some(group), Some(root)) = (&group, root) {
+            group.add(root)?;
+        }
+        let bounds = Bounds { gate: gate.clone(), root, group };
+        // `doom` is no child of `closing`: a slot that is in a call when the pool closes is ended by that call.
+        let slot = Slot::new(number, control, spare, bounds, doom.clone().drop_guard(), gone.clone());
+        Ok((slot, Self { process, alone, directory, doom, gone }))
+    }
+
+    /// Waits for the end of the template, or of its slot, and cleans up behind it.
+    async fn end(self) {
+        tokio::select! {
+            () = self.process.ended() => {}
+            () = self.doom.cancelled() => self.kill().await,
+        }
+        self.gone.cancel();
+        if let Some(directory) = self.directory {
+            // The template has removed it if it could.
+            let _ = spawn_blocking(move || std::fs::remove_dir_all(directory)).await;
         }
     }
 
-    /// Waits for the end of the template, or of its slot, and cleans up behind it; its last words.
-    async fn end(mut self) -> String {
-        let alive = tokio::select! {
-            _ = self.child.wait() => false,
-            () = self.doom.cancelled() => true,
-        };
-        if let (true, Some(pid)) = (alive, self.child.id()) {
-            let _ = spawn_blocking(move || kill_tree(pid)).await;
-            let _ = self.child.wait().await;
+    async fn kill(&self) {
+        // With the first process of a namespace the kernel kills all others; without one, we hunt them.
+        match self.process.number().filter(|_| !self.alone) {
+            Some(root) => {
+                let _ = spawn_blocking(move || kill_tree(root)).await;
+            }
+            None => {
+                if let Err(error) = self.process.kill() {
+                    tracing::error!(%error, "a template can't be killed");
+                }
+            }
         }
-        self.gone.cancel();
-        let directory = self.directory;
-        // The template has removed it if it could.
-        let _ = spawn_blocking(move || std::fs::remove_dir_all(directory)).await;
-        // Somebody who got away may hold the pipe open.
-        timeout(LAST_WORDS, self.complaint).await.ok().and_then(Result::ok).unwrap_or_default()
+        self.process.ended().await;
     }
 }
 
@@ -254,17 +323,4 @@ impl Template {
 fn directory_name(number: usize) -> String {
     let since = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
     format!("{}-{number}-{}", std::process::id(), since.as_nanos())
-}
-
-/// The end of what a template wrote to its standard error.
-async fn last_words(pipe: Option<impl AsyncRead + Unpin>) -> String {
-    let Some(mut pipe) = pipe else { return String::new() };
-    let mut kept = Vec::new();
-    let mut piece = [0; 1024];
-    while let Ok(size @ 1..) = pipe.read(&mut piece).await {
-        kept.extend_from_slice(&piece[..size]);
-        let excess = kept.len().saturating_sub(COMPLAINT_BYTES);
-        kept.drain(..excess);
-    }
-    String::from_utf8_lossy(&kept).trim().to_owned()
 }

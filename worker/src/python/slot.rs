@@ -3,22 +3,22 @@
 //! The template forks and reaps; we talk to the forked process directly. What the template can't do in time we do
 //! ourselves, by killing all of it.
 
-use std::collections::BTreeMap;
+use std::net::TcpListener;
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use futures_util::FutureExt;
 use protocol::id::{ContentHash, TenantId};
-use sandbox::{Control, Policy, Process};
+use sandbox::{Control, Group, Packet, Process};
 use serde::Deserialize;
-use tokio::net::UnixStream;
 use tokio::net::unix::pipe;
 use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::call::{Answer, CallProcess, Exit};
+use crate::egress::SlotGate;
 use crate::handler::EventSink;
 
 /// How long a fork may take.
@@ -29,8 +29,6 @@ const EXIT: Duration = Duration::from_millis(200);
 const WARM_CALLS: u32 = 1_000;
 /// Idle time after which a warm process is ended.
 const WARM_IDLE: Duration = Duration::from_secs(60);
-/// Descriptors that a process of a slot may have open.
-const OPEN_FILES: u64 = 1024;
 
 /// Whose calls may share a warm process.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,15 +48,71 @@ pub(super) enum SlotError {
     Control(#[from] std::io::Error),
     #[error("the template told what is no message")]
     Malformed,
+    #[error("{0}")]
+    Broken(String),
 }
 
 /// What the template tells.
 #[derive(Debug, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 enum Told {
+    Template,
+    Gate,
+    Broken { error: String },
     Spare { pid: i32 },
     Exit { pid: i32, code: i32 },
     Clean { leftovers: u32 },
+}
+
+/// What a new template tells before its first call.
+pub(super) struct Hello {
+    /// Itself.
+    pub(super) process: Process,
+    /// The socket inside its network on which it waits for its gate to be served.
+    pub(super) listener: Option<TcpListener>,
+    /// The process of the first call.
+    pub(super) spare: CallProcess,
+}
+
+impl Hello {
+    /// Waits until all of it was told; `gate` if a listener belongs to it. The packets come from two processes, in
+    /// any order.
+    pub(super) async fn hear(control: &Control, gate: bool) -> Result<Self, SlotError> {
+        let (mut process, mut listener, mut spare) = (None, None, None);
+        loop {
+            let packet = control.receive().await?.ok_or(SlotError::Ended)?;
+            match Told::read(&packet)? {
+                Told::Template => process = Some(Process::new(only(packet.descriptors)?)?),
+                Told::Gate => listener = Some(TcpListener::from(only(packet.descriptors)?)),
+                Told::Spare { pid } => spare = Some(CallProcess::new(pid, packet.descriptors)?),
+                Told::Broken { error } => return Err(SlotError::Broken(error)),
+                Told::Exit { .. } | Told::Clean { .. } => return Err(SlotError::Malformed),
+            }
+            (process, spare) = match (process, spare) {
+                (Some(process), Some(spare)) if listener.is_some() == gate => {
+                    return Ok(Self { process, listener, spare });
+                }
+                others => others,
+            };
+        }
+    }
+}
+
+impl Told {
+    fn read(packet: &Packet) -> Result<Self, SlotError> {
+        serde_json::from_slice(&packet.bytes).map_err(|_| SlotError::Malformed)
+    }
+}
+
+/// What bounds a slot from outside.
+#[derive(Debug)]
+pub(super) struct Bounds {
+    /// The way to the network.
+    pub(super) gate: Arc<SlotGate>,
+    /// The process number of the template, under which everything of the slot runs.
+    pub(super) root: Option<u32>,
+    /// Its control group, where the host delegates them.
+    pub(super) group: Option<Group>,
 }
 
 /// A slot that is ready for a call, or in one. Dropping it kills everything in it.
@@ -71,6 +125,7 @@ pub(super) struct Slot {
     exit: Option<i32>,
     warm: Option<Warm>,
     calls: u32,
+    bounds: Arc<Bounds>,
     gone: CancellationToken,
     _doom: DropGuard,
 }
@@ -84,8 +139,31 @@ struct Warm {
 impl Slot {
     /// A slot over the control socket of a new template. `doom` is cancelled when the slot is dropped; `gone` tells
     /// that its processes are dead.
-    pub(super) fn new(number: usize, control: Control, doom: DropGuard, gone: CancellationToken) -> Self {
-        Self { number, control, process: None, exit: None, warm: None, calls: 0, gone, _doom: doom }
+    pub(super) fn new(
+        number: usize,
+        control: Control,
+        spare: CallProcess,
+        bounds: Bounds,
+        doom: DropGuard,
+        gone: CancellationToken,
+    ) -> Self {
+        let process = Some(spare);
+        Self {
+            number,
+            control,
+            process,
+            exit: None,
+            warm: None,
+            calls: 0,
+            bounds: Arc::new(bounds),
+            gone,
+            _doom: doom,
+        }
+    }
+
+    /// What bounds the slot from outside.
+    pub(super) fn bounds(&self) -> Arc<Bounds> {
+        self.bounds.clone()
     }
 
     pub(super) const fn number(&self) -> usize {
@@ -220,7 +298,9 @@ impl Slot {
     /// Takes one message of the template; the leftovers if it was `clean`. Cancelling loses nothing.
     async fn listen(&mut self) -> Result<Option<u32>, SlotError> {
         let packet = self.control.receive().await?.ok_or(SlotError::Ended)?;
-        match serde_json::from_slice(&packet.bytes).map_err(|_| SlotError::Malformed)? {
+        match Told::read(&packet)? {
+            Told::Broken { error } => Err(SlotError::Broken(error)),
+            Told::Template | Told::Gate => Err(SlotError::Malformed),
             Told::Clean { leftovers } => Ok(Some(leftovers)),
             Told::Exit { pid, code } => {
                 if self.process.as_ref().is_some_and(|process| process.pid == pid) {
@@ -238,33 +318,23 @@ impl Slot {
 }
 
 impl CallProcess {
-    /// The process that came with these descriptors: its channel, its raw output, its pidfd.
+    /// The process that came with these descriptors: the pipes of its calls, answers and raw output, its pidfd.
     fn new(pid: i32, descriptors: Vec<OwnedFd>) -> Result<Self, SlotError> {
-        let [channel, output, pidfd] =
-            <[OwnedFd; 3]>::try_from(descriptors).map_err(|_| SlotError::Malformed)?;
-        let channel = std::os::unix::net::UnixStream::from(channel);
-        channel.set_nonblocking(true)?;
+        let [calls, answers, output, pidfd] =
+            <[OwnedFd; 4]>::try_from(descriptors).map_err(|_| SlotError::Malformed)?;
         Ok(Self {
             pid,
-            process: Process::new(pidfd),
-            channel: UnixStream::from_std(channel)?,
+            process: Process::new(pidfd)?,
+            calls: pipe::Sender::from_owned_fd(calls)?,
+            answers: pipe::Receiver::from_owned_fd(answers)?,
             output: pipe::Receiver::from_owned_fd(output)?,
             buffer: BytesMut::with_capacity(16 * 1024),
         })
     }
 }
 
-/// What a template may have: nothing but its interpreter, the runner and a directory of its own.
-pub(super) fn policy(interpreter: &Path, runner: &Path, directory: PathBuf) -> Policy {
-    let home = directory.to_string_lossy().into_owned();
-    let environment = BTreeMap::from([
-        ("HOME".to_owned(), home.clone()),
-        ("LANG".to_owned(), "C.UTF-8".to_owned()),
-        ("PATH".to_owned(), "/usr/local/bin:/usr/bin:/bin".to_owned()),
-        ("TMPDIR".to_owned(), home),
-    ]);
-    // Isolated from the user's settings, without writing byte code, in UTF-8.
-    let mut arguments: Vec<String> = ["-I", "-B", "-X", "utf8"].map(str::to_owned).into();
-    arguments.push(runner.to_string_lossy().into_owned());
-    Policy { program: interpreter.into(), arguments, environment, directory, open_files: OPEN_FILES }
+/// The one descriptor of a packet.
+fn only(descriptors: Vec<OwnedFd>) -> Result<OwnedFd, SlotError> {
+    let [only] = <[OwnedFd; 1]>::try_from(descriptors).map_err(|_| SlotError::Malformed)?;
+    Ok(only)
 }

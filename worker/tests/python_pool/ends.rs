@@ -4,10 +4,13 @@ use std::time::Duration;
 
 use protocol::action::Reuse;
 use protocol::error::Code;
+use protocol::json::Json;
 use protocol::outcome::Ending;
 use serde_json::{Value, json};
+use worker::python::Isolation;
 
-use super::support::{Pool, UNIVERSAL, call};
+use super::processes::send;
+use super::support::{BOTH, Pool, UNIVERSAL, call, eventually};
 
 macro_rules! handler {
     ($name:literal) => {
@@ -81,7 +84,7 @@ async fn exceptions_are_told_with_the_handlers_own_frames() {
     pool.run(json!({"do": "raise_hostile"})).await.assert_fails(raised, "that can't be shown");
     pool.run(json!({"do": "keyboard_interrupt"})).await.assert_fails(raised, "KeyboardInterrupt");
     pool.run(json!({"do": "recursion"})).await.assert_fails(raised, "RecursionError");
-    pool.run(json!({"do": "memory"})).await.assert_fails(raised, "memory_mb of 128 MiB");
+    pool.run(json!({"do": "memory"})).await.assert_fails(Code::OutOfMemory, "memory_mb of 128 MiB");
     let long = pool.run(json!({"do": "raise", "message": "x".repeat(200_000)})).await;
     assert!(long.failure().message.len() < 10_000);
     pool.run(json!({"do": "imports", "module": "sortie_runner_x"}))
@@ -152,24 +155,61 @@ async fn tricks_with_the_channel_end_the_call_only() {
 
 #[tokio::test]
 async fn what_does_not_end_is_dead_at_once_when_it_is_stopped() {
-    let pool = Pool::start(1).await;
-    for name in ["sleep", "spin", "ignore_signals"] {
-        let call = call(UNIVERSAL, json!({"do": name}), Reuse::Fresh);
-        let limit = Duration::from_millis(300);
-        let ran = pool.call(call, limit).await;
-        assert_eq!(ran.ending, Ending::Interrupted, "{name}");
-        // An aim on a quiet machine is 10 ms; this bound only tells dead from forgotten.
-        assert!(ran.took < limit + Duration::from_secs(2), "{name}: {:?}", ran.took);
-        pool.assert_unharmed().await;
+    for isolation in BOTH {
+        let pool = Pool::with(isolation, 1).await;
+        for name in ["sleep", "spin", "ignore_signals"] {
+            let call = call(UNIVERSAL, json!({"do": name}), Reuse::Fresh);
+            let limit = Duration::from_millis(300);
+            let ran = pool.call(call, limit).await;
+            assert_eq!(ran.ending, Ending::Interrupted, "{name}");
+            // An aim on a quiet machine is 10 ms; this bound only tells dead from forgotten.
+            assert!(ran.took < limit + Duration::from_secs(2), "{name}: {:?}", ran.took);
+            pool.assert_unharmed().await;
+        }
     }
 }
 
 #[tokio::test]
-async fn a_killed_or_stopped_template_is_replaced() {
-    let pool = Pool::start(1).await;
-    let ran = pool.run(json!({"do": "kill_template"})).await;
-    assert!(matches!(ran.ending, Ending::Crashed(_)), "{:?}", ran.ending);
-    pool.assert_unharmed().await;
-    assert_eq!(pool.run(json!({"do": "stop_template"})).await.value(), "stopped");
-    pool.assert_unharmed().await;
+async fn a_template_that_is_killed_or_stopped_from_outside_is_replaced() {
+    for isolation in BOTH {
+        let pool = Pool::with(isolation, 1).await;
+        let source = "import subprocess\ndef handle_event(data): subprocess.run(['sleep', str(data)])";
+        for (signal, seconds) in [("KILL", 600), ("STOP", 1)] {
+            let harm = async {
+                let mut template = None;
+                eventually("the handler's program runs", || {
+                    let all = pool.processes();
+                    let parent = |number: i32| all.iter().find(|p| p.number == number).map(|p| p.parent);
+                    // It is the template's grandchild.
+                    let program = all.iter().find(|process| process.name == "sleep");
+                    template = program.and_then(|program| parent(program.parent));
+                    template.is_some()
+                })
+                .await;
+                send(signal, template.unwrap());
+            };
+            let (ran, ()) = tokio::join!(pool.source(source, json!(seconds)), harm);
+            match &ran.ending {
+                Ending::Crashed(error) => assert_eq!((signal, error.code), ("KILL", Code::HandlerCrashed)),
+                other => assert_eq!((signal, other), ("STOP", &Ending::Returned(Json::of(&()).unwrap()))),
+            }
+            pool.assert_unharmed().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_handler_reaches_its_template_only_where_nothing_isolates_it() {
+    for isolation in BOTH {
+        let pool = Pool::with(isolation, 1).await;
+        let isolated = isolation == Isolation::Required;
+        let ran = pool.run(json!({"do": "kill_template", "seconds": if isolated { 0 } else { 60 }})).await;
+        match &ran.ending {
+            Ending::Crashed(_) => assert!(!isolated),
+            other => assert_eq!((isolated, other), (true, &Ending::Returned(Json::of(&()).unwrap()))),
+        }
+        pool.assert_unharmed().await;
+        assert_eq!(pool.run(json!({"do": "stop_template"})).await.value(), "stopped");
+        pool.assert_unharmed().await;
+    }
 }

@@ -4,22 +4,27 @@ use std::time::Duration;
 
 use protocol::action::Reuse;
 use protocol::outcome::Ending;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio_util::sync::CancellationToken;
 use worker::Metrics;
 use worker::handler::{EventSink, Handler};
-use worker::python::Python;
+use worker::python::Isolation;
 
-use super::support::{Pool, UNIVERSAL, alive, call, eventually, options};
+use super::processes::alive;
+use super::support::{BOTH, Pool, UNIVERSAL, call, eventually};
 
 #[tokio::test]
 async fn processes_that_a_call_started_are_dead_when_it_has_returned() {
-    let pool = Pool::start(1).await;
-    for name in ["fork", "subprocess", "daemon"] {
-        let pid = pool.run(json!({"do": name})).await.value();
-        assert!(pid.is_u64(), "{name}: {pid}");
-        assert!(!alive(&pid), "{name}: {pid} still lives");
-        pool.assert_unharmed().await;
+    for isolation in BOTH {
+        let pool = Pool::with(isolation, 1).await;
+        for name in ["fork", "subprocess", "daemon"] {
+            let pid = pool.run(json!({"do": name})).await.value();
+            assert!(pid.is_u64(), "{name}: {pid}");
+            assert_eq!(pool.find(&pid), None, "{name}: {pid} still lives");
+            pool.assert_unharmed().await;
+            eventually("only what waits for calls is left", || pool.processes().len() == pool.at_rest())
+                .await;
+        }
     }
 }
 
@@ -33,25 +38,26 @@ async fn threads_and_exit_hooks_do_not_hold_a_call_up() {
 
 #[tokio::test]
 async fn a_call_that_is_dropped_is_killed_with_everything_it_started() {
-    let pool = Pool::start(1).await;
-    let source = "import os, subprocess, time
+    for isolation in BOTH {
+        let pool = Pool::with(isolation, 1).await;
+        let source = "import os, subprocess, time
 def handle_event(data):
     child = subprocess.Popen(['sleep', '600'])
     print(os.getpid(), child.pid, os.getppid(), flush=True)
     time.sleep(600)";
-    let sink = EventSink::new(Metrics::register(&prometheus::Registry::new()).unwrap());
-    let running = tokio::spawn({
-        let (python, sink) = (pool.python.clone(), sink.clone());
-        async move { python.run(call(source, json!({}), Reuse::Fresh), sink, CancellationToken::new()).await }
-    });
-    eventually("the handler told its processes", || !sink.rest().events.is_empty()).await;
-    let told = sink.rest().events[0].data.value();
-    let pids: Vec<Value> =
-        told["text"].as_str().unwrap().split_whitespace().map(|pid| pid.parse().unwrap()).collect();
-    assert!(pids.iter().all(alive));
-    running.abort();
-    eventually("all its processes are dead", || !pids.iter().any(alive)).await;
-    pool.assert_unharmed().await;
+        let sink = EventSink::new(Metrics::register(&prometheus::Registry::new()).unwrap());
+        let running = tokio::spawn({
+            let (python, sink) = (pool.python.clone(), sink.clone());
+            async move { python.run(call(source, json!({}), Reuse::Fresh), sink, CancellationToken::new()).await }
+        });
+        eventually("the handler told its processes", || !sink.rest().events.is_empty()).await;
+        let told = sink.rest().events[0].data.value();
+        let told = told["text"].as_str().unwrap().split_whitespace();
+        let pids: Vec<i32> = told.map(|pid| pool.find(&pid.parse().unwrap()).expect("it lives")).collect();
+        running.abort();
+        eventually("all its processes are dead", || !pids.iter().copied().any(alive)).await;
+        pool.assert_unharmed().await;
+    }
 }
 
 #[tokio::test]
@@ -86,43 +92,71 @@ async fn a_call_gets_no_variable_and_no_descriptor_of_ours() {
     let pool = Pool::start(2).await;
     let environment = pool.run(json!({"do": "environment"})).await.value();
     let names: Vec<_> = environment.as_object().unwrap().keys().map(String::as_str).collect();
-    assert_eq!(names, ["HOME", "LANG", "PATH", "TMPDIR"]);
+    let proxies = ["HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"];
+    let mut expected = [&["HOME", "LANG", "PATH", "TMPDIR"][..], &proxies].concat();
+    expected.sort_unstable();
+    assert_eq!(names, expected);
+    // The way to the gate, and nothing that stood in an environment of ours.
+    for (name, value) in environment.as_object().unwrap() {
+        let value = value.as_str().unwrap();
+        let right = match name.to_lowercase().as_str() {
+            "home" | "tmpdir" => value == "/tmp",
+            "lang" => value == "C.UTF-8",
+            "path" => value == "/usr/local/bin:/usr/bin:/bin",
+            "no_proxy" => value == "localhost,127.0.0.1,::1",
+            _ => value.strip_prefix("http://127.0.0.1:").is_some_and(|port| port.parse::<u16>().is_ok()),
+        };
+        assert!(right, "{name}={value}");
+    }
     let open = pool.run(json!({"do": "descriptors"})).await.value();
     let open = open.as_object().unwrap();
     assert_eq!(open["0"], "/dev/null");
     assert_eq!(open["1"], open["2"]);
-    let sockets = open.values().filter(|target| target.as_str().unwrap().starts_with("socket:")).count();
-    // Three standard ones, the channel, and the listing itself, which is closed when it is looked at.
-    assert_eq!((open.len(), sockets), (4, 1), "{open:?}");
+    let pipes = open.values().filter(|target| target.as_str().unwrap().starts_with("pipe:")).count();
+    // Three standard ones and the two of the channel; the listing itself is closed when it is looked at.
+    assert_eq!((open.len(), pipes), (5, 4), "{open:?}");
+}
+
+#[tokio::test]
+async fn without_namespaces_a_call_gets_no_variable_of_ours_either() {
+    let pool = Pool::with(Isolation::None, 1).await;
+    let environment = pool.run(json!({"do": "environment"})).await.value();
+    let names: Vec<_> = environment.as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!(names, ["HOME", "LANG", "PATH", "TMPDIR"]);
 }
 
 #[tokio::test]
 async fn nothing_is_left_when_the_pool_is_dropped() {
-    let options = options();
-    let python = Python::start(options.clone(), 2).await.unwrap();
-    let source = "import os\ndef handle_event(data): return [os.getpid(), os.getppid()]";
-    let sink = EventSink::new(Metrics::register(&prometheus::Registry::new()).unwrap());
-    let ending = python.run(call(source, json!({}), Reuse::Fresh), sink, CancellationToken::new()).await;
-    let Ending::Returned(pids) = ending else { panic!("{ending:?}") };
-    let slots = options.runner_dir.join("slots");
-    assert_eq!(std::fs::read_dir(&slots).unwrap().count(), 2);
-    drop(python);
-    eventually("the template is dead", || !alive(&pids.value()[1])).await;
-    eventually("its directories are gone", || std::fs::read_dir(&slots).unwrap().count() == 0).await;
-    std::fs::remove_dir_all(options.runner_dir).unwrap();
+    for isolation in BOTH {
+        let pool = Pool::with(isolation, 2).await;
+        assert_eq!(pool.run(json!({"do": "ok", "value": 1})).await.value(), 1);
+        let processes = pool.processes();
+        assert!(processes.len() > pool.at_rest(), "{processes:?}");
+        let slots = pool.dir.0.join("slots");
+        let on_disk = if isolation == Isolation::None { 2 } else { 0 };
+        assert_eq!(std::fs::read_dir(&slots).unwrap().count(), on_disk);
+        let Pool { python, dir, .. } = pool;
+        drop(python);
+        eventually("all processes are dead", || !processes.iter().any(|process| alive(process.number))).await;
+        eventually("its directories are gone", || std::fs::read_dir(&slots).unwrap().count() == 0).await;
+        drop(dir);
+    }
 }
 
 #[tokio::test]
 async fn slots_work_side_by_side() {
-    let pool = Pool::start(2).await;
-    let slow = call(UNIVERSAL, json!({"do": "sleep", "seconds": 60}), Reuse::Fresh);
-    let one = pool.call(slow, Duration::from_secs(2));
-    let two = async {
-        for _ in 0..5 {
+    for isolation in BOTH {
+        let pool = Pool::with(isolation, 2).await;
+        let slow = call(UNIVERSAL, json!({"do": "sleep", "seconds": 60}), Reuse::Fresh);
+        let one = pool.call(slow, Duration::from_secs(2));
+        let two = async {
+            for _ in 0..5 {
+                pool.assert_unharmed().await;
+            }
+            pool.run(json!({"do": "kill"})).await;
             pool.assert_unharmed().await;
-        }
-        pool.run(json!({"do": "kill_template"})).await;
-        pool.assert_unharmed().await;
-    };
-    tokio::join!(one, two);
+        };
+        let (slow, ()) = tokio::join!(one, two);
+        assert_eq!(slow.ending, Ending::Interrupted);
+    }
 }

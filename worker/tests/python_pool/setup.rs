@@ -2,14 +2,14 @@
 
 use std::error::Error as _;
 
-use worker::python::{Error, Options, ProbeError, Python, probe};
+use worker::python::{Error, Options, ProbeError, probe};
 
-use super::support::{interpreter, options};
+use super::support::{BOTH, Dir, interpreter, options, start};
 
 #[tokio::test]
 async fn a_missing_interpreter_is_named_with_the_mend() {
     let options = Options { interpreter: "/nonexistent/python3.12".into(), ..options() };
-    let error = Python::start(options, 1).await.unwrap_err();
+    let error = start(options, 1).await.unwrap_err();
     assert!(matches!(error, Error::Interpreter(ProbeError::Start { .. })), "{error}");
     assert!(error.to_string().contains("/nonexistent/python3.12"));
     assert!(error.to_string().contains("SORTIE_PYTHON"));
@@ -17,27 +17,30 @@ async fn a_missing_interpreter_is_named_with_the_mend() {
 
 #[tokio::test]
 async fn a_missing_helper_is_named() {
-    let options = Options { helper: "/nonexistent/sortie".into(), ..options() };
-    let dir = options.runner_dir.clone();
-    let error = Python::start(options, 1).await.unwrap_err();
-    assert!(matches!(error, Error::Helper { .. }), "{error}");
-    assert!(error.source().is_some());
-    std::fs::remove_dir_all(dir).unwrap();
+    for isolation in BOTH {
+        let options = Options { helper: "/nonexistent/sortie".into(), isolation, ..options() };
+        let _dir = Dir(options.runner_dir.clone());
+        let error = start(options, 1).await.unwrap_err();
+        assert!(matches!(error, Error::Host(_) | Error::Helper { .. }), "{error}");
+        assert!(error.to_string().contains("/nonexistent/sortie"), "{error}");
+        assert!(error.source().is_some());
+    }
 }
 
 #[tokio::test]
 async fn a_helper_that_is_something_else_is_an_error_and_not_a_hang() {
-    let options = Options { helper: "/bin/true".into(), ..options() };
-    let dir = options.runner_dir.clone();
-    let error = Python::start(options, 2).await.unwrap_err();
-    assert!(matches!(error, Error::Template(_)), "{error}");
-    std::fs::remove_dir_all(dir).unwrap();
+    for isolation in BOTH {
+        let options = Options { helper: "/bin/true".into(), isolation, ..options() };
+        let _dir = Dir(options.runner_dir.clone());
+        let error = start(options, 2).await.unwrap_err();
+        assert!(matches!(error, Error::Host(_) | Error::Template(_)), "{error}");
+    }
 }
 
 #[tokio::test]
 async fn a_directory_that_can_not_be_made_is_named() {
     let options = Options { runner_dir: "/proc/sortie".into(), ..options() };
-    let error = Python::start(options, 1).await.unwrap_err();
+    let error = start(options, 1).await.unwrap_err();
     assert!(error.to_string().contains("/proc/sortie"), "{error}");
 }
 

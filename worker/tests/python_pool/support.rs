@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a panic is how a test fails")]
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -18,16 +18,24 @@ use protocol::time::Timestamp;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use worker::Metrics;
+use worker::egress::Gate;
 use worker::handler::{Call, EventSink, Handler};
-use worker::python::{Options, Python};
+use worker::python::{Error, Isolation, Options, Python};
 
 pub(crate) const UNIVERSAL: &str = include_str!("../../../tests/fixtures/handlers/universal.py");
+
+/// With all isolation and with none. A slot is ended in another way in each: by the end of its namespace, or by a hunt.
+pub(crate) const BOTH: [Isolation; 2] = [Isolation::Required, Isolation::None];
 
 /// A pool with a directory of its own.
 pub(crate) struct Pool {
     pub(crate) python: Arc<Python>,
-    pub(crate) dir: PathBuf,
+    pub(crate) isolation: Isolation,
+    pub(crate) dir: Dir,
 }
+
+/// A directory that is removed at the end.
+pub(crate) struct Dir(pub(crate) PathBuf);
 
 /// One finished call.
 pub(crate) struct Ran {
@@ -50,14 +58,26 @@ pub(crate) fn options() -> Options {
         interpreter: interpreter(),
         helper: env!("CARGO_BIN_EXE_sandbox-exec").into(),
         runner_dir: std::env::temp_dir().join(name),
+        isolation: Isolation::Required,
     }
 }
 
+/// Starts a pool whose handlers can reach nothing but public hosts.
+pub(crate) async fn start(options: Options, slots: usize) -> Result<Python, Error> {
+    let metrics = Metrics::register(&prometheus::Registry::new()).unwrap();
+    Python::start(options, slots, &Gate::new(&[], &[]), &metrics).await
+}
+
 impl Pool {
+    /// A pool as workers have it by default.
     pub(crate) async fn start(slots: usize) -> Self {
-        let options = options();
-        let dir = options.runner_dir.clone();
-        Self { python: Arc::new(Python::start(options, slots).await.unwrap()), dir }
+        Self::with(Isolation::Required, slots).await
+    }
+
+    pub(crate) async fn with(isolation: Isolation, slots: usize) -> Self {
+        let options = Options { isolation, ..options() };
+        let dir = Dir(options.runner_dir.clone());
+        Self { python: Arc::new(start(options, slots).await.unwrap()), isolation, dir }
     }
 
     /// Runs `source` with `input` and a generous limit.
@@ -96,10 +116,10 @@ impl Pool {
     }
 }
 
-impl Drop for Pool {
+impl Drop for Dir {
     fn drop(&mut self) {
         // Templates may still remove their own; what is left then is in the temporary directory.
-        let _ = std::fs::remove_dir_all(&self.dir);
+        let _ = std::fs::remove_dir_all(&self.0);
     }
 }
 
@@ -163,14 +183,7 @@ pub(crate) fn call(source: &str, input: Value, reuse: Reuse) -> Call {
         key: None,
     };
     let limit = Limit::Timeout(Duration::from_secs(30));
-    Call { spec: Arc::new(spec), attempt: 1, content: Arc::new(content), limit }
-}
-
-/// True if the process exists and is no zombie.
-pub(crate) fn alive(pid: &Value) -> bool {
-    let stat =
-        std::fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("stat")).unwrap_or_default();
-    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
+    Call { spec: Arc::new(spec), attempt: 1, content: Arc::new(content), limit, secrets: Default::default() }
 }
 
 /// Waits until `condition` holds; fails the test after 10 s.
@@ -180,10 +193,4 @@ pub(crate) async fn eventually(what: &str, mut condition: impl FnMut() -> bool) 
         assert!(Instant::now() < until, "it never came: {what}");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-}
-
-/// Kills a process as an operator would.
-#[expect(clippy::disallowed_methods, reason = "a test plays the operator")]
-pub(crate) fn kill(pid: i32) {
-    assert!(std::process::Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap().success());
 }

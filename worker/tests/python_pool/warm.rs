@@ -8,7 +8,8 @@ use protocol::id::TenantId;
 use protocol::outcome::Ending;
 use serde_json::{Value, json};
 
-use super::support::{Pool, UNIVERSAL, alive, call};
+use super::processes::{alive, send};
+use super::support::{BOTH, Pool, UNIVERSAL, call, eventually};
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -45,19 +46,23 @@ async fn another_tenant_or_version_gets_another_process() {
 
 #[tokio::test]
 async fn a_failure_or_something_left_behind_ends_it() {
-    let pool = Pool::start(1).await;
-    for name in ["raise", "exit", "_exit", "kill", "set", "thread", "subprocess", "daemon", "second_result"] {
-        assert_eq!(warm(&pool, json!({"do": "counter"})).await, 1, "before {name}");
-        assert_eq!(warm(&pool, json!({"do": "counter"})).await, 2, "before {name}");
-        let ran = pool.call(call(UNIVERSAL, json!({"do": name}), Reuse::Warm), LIMIT).await;
-        assert_ne!(ran.ending, Ending::Interrupted, "{name} hangs");
-        if matches!(name, "subprocess" | "daemon") {
-            assert!(!alive(&ran.value()), "{name}: what it left still lives");
+    for isolation in BOTH {
+        let pool = Pool::with(isolation, 1).await;
+        for name in
+            ["raise", "exit", "_exit", "kill", "set", "thread", "subprocess", "daemon", "second_result"]
+        {
+            assert_eq!(warm(&pool, json!({"do": "counter"})).await, 1, "before {name}");
+            assert_eq!(warm(&pool, json!({"do": "counter"})).await, 2, "before {name}");
+            let ran = pool.call(call(UNIVERSAL, json!({"do": name}), Reuse::Warm), LIMIT).await;
+            assert_ne!(ran.ending, Ending::Interrupted, "{name} hangs");
+            if matches!(name, "subprocess" | "daemon") {
+                assert_eq!(pool.find(&ran.value()), None, "{name}: what it left still lives");
+            }
         }
+        let spin = call(UNIVERSAL, json!({"do": "spin"}), Reuse::Warm);
+        pool.call(spin, Duration::from_millis(200)).await;
+        assert_eq!(warm(&pool, json!({"do": "counter"})).await, 1);
     }
-    let spin = call(UNIVERSAL, json!({"do": "spin"}), Reuse::Warm);
-    pool.call(spin, Duration::from_millis(200)).await;
-    assert_eq!(warm(&pool, json!({"do": "counter"})).await, 1);
 }
 
 #[tokio::test]
@@ -72,9 +77,9 @@ async fn files_do_not_stay_in_a_warm_process() {
 async fn a_warm_process_that_died_is_noticed_before_the_next_call() {
     let pool = Pool::start(1).await;
     let pid = warm(&pool, json!({"do": "pid"})).await;
-    let number = i32::try_from(pid.as_i64().unwrap()).unwrap();
-    super::support::kill(number);
-    super::support::eventually("it is dead", || !alive(&pid)).await;
+    let number = pool.find(&pid).expect("it is kept");
+    send("KILL", number);
+    eventually("it is dead", || !alive(number)).await;
     assert_eq!(warm(&pool, json!({"do": "counter"})).await, 1);
 }
 

@@ -11,11 +11,14 @@ use async_trait::async_trait;
 use backend_wrappers::faulty::{self, Faults};
 use protocol::action::Content;
 use protocol::error::{Code, JobError};
-use protocol::id::{ActionName, JobId, Lane, TenantId, WorkerId};
+use protocol::id::{ActionName, JobId, Lane, SecretName, TenantId, WorkerId};
+use protocol::isolation::Isolation;
 use protocol::job::{Job, JobSpec, Priority};
 use protocol::json::Json;
 use protocol::outcome::Ending;
 use protocol::ports::{NewJob, StoreOptions};
+use protocol::seal::{self, MasterKeys};
+use protocol::secret::Secret;
 use protocol::time::Timestamp;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
@@ -107,10 +110,13 @@ impl Stage {
             drain,
             lease: LEASE,
             egress_allow: Vec::new(),
+            egress_own: Vec::new(),
+            master_keys: Some(master_keys()),
             python: worker::python::Options {
                 interpreter: PathBuf::new(),
                 helper: PathBuf::new(),
                 runner_dir: PathBuf::new(),
+                isolation: worker::python::Isolation::None,
             },
         };
         let handlers = Handlers { python: self.script.clone(), http: self.script.clone() };
@@ -165,6 +171,13 @@ impl Stage {
     pub async fn publish(&self, spec: &JobSpec) {
         self.real.queue.publish(spec).await.unwrap();
         self.real.store.published(spec.id).await.unwrap();
+    }
+
+    /// Sets a secret of the jobs' tenant, sealed with `keys`.
+    pub async fn set_secret(&self, keys: &MasterKeys, name: &str, value: &str) {
+        let (tenant, name) = (TenantId::standard(), SecretName::new(name).unwrap());
+        let sealed = seal::seal(keys, &tenant, &name, &Secret::new(value)).unwrap();
+        self.real.registry.put_secret(&tenant, &name, &sealed).await.unwrap();
     }
 
     /// What the dispatcher's background does, once.
@@ -241,6 +254,11 @@ pub async fn within<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(PATIENCE, future).await.expect("nothing happened in time")
 }
 
+/// The master key of stages and of workers.
+pub fn master_keys() -> Arc<MasterKeys> {
+    Arc::new(MasterKeys::parse("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=").unwrap())
+}
+
 /// The one handler of these tests: its input's `do` says how it behaves.
 pub struct Script {
     runs: Mutex<Vec<(JobId, u32)>>,
@@ -286,6 +304,25 @@ impl Script {
                 }
                 std::future::pending().await
             }
+            // Tells its secrets, in every way that there is.
+            "tell" => {
+                let told: Vec<String> =
+                    call.secrets.iter().map(|(name, value)| format!("{name}={}", value.reveal())).collect();
+                let told = told.join(" ");
+                for half in told.as_bytes().chunks(9) {
+                    events.log(LogStream::Stdout, &String::from_utf8_lossy(half)).await;
+                }
+                events.progress(0.5, Some(&told)).await;
+                events.chunk(json!([told]).into()).await;
+                match input["fail"].as_bool() {
+                    Some(true) => Ending::Failed {
+                        error: JobError::new(Code::HandlerRaised, &told).with(json!({"told": told})),
+                        retryable: false,
+                        retry_after: None,
+                    },
+                    _ => Ending::Returned(json!({ "told": told }).into()),
+                }
+            }
             "fail" => failed(Code::HandlerRaised, "as told", true),
             "fail_first" if call.attempt == 1 => failed(Code::HandlerRaised, "as told", true),
             "crash" => Ending::Crashed(JobError::new(Code::HandlerCrashed, "as told")),
@@ -308,5 +345,9 @@ impl Handler for Script {
             ending = self.act(&call, &events) => ending,
             () = stop.cancelled() => Ending::Interrupted,
         }
+    }
+
+    fn isolation(&self) -> Isolation {
+        Isolation::Partial
     }
 }

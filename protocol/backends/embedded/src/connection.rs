@@ -26,7 +26,8 @@ const STATEMENTS: usize = 200;
 /// The port's bound on a ping.
 const PING: Duration = Duration::from_secs(2);
 /// The layouts, oldest first. A file's `user_version` says how many of them it has; they only ever get more.
-const LAYOUTS: &[&str] = &[include_str!("../schema/0001_first.sql")];
+const LAYOUTS: &[&str] =
+    &[include_str!("../schema/0001_first.sql"), include_str!("../schema/0002_secrets_isolation.sql")];
 
 type Query = Box<dyn FnOnce(&Connection) + Send>;
 

@@ -1,12 +1,13 @@
-//! The registry: actions, their versions and contents, and keys.
+//! The registry: actions, their versions and contents, keys, and sealed secrets.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use protocol::action::{Action, Content, VersionInfo};
-use protocol::id::{ActionName, ContentHash, KeyId, TenantId};
+use protocol::id::{ActionName, ContentHash, KeyId, SecretName, TenantId};
 use protocol::key::{Key, KeyHash};
-use protocol::ports::{PortError, Published, Registry};
+use protocol::ports::{PortError, Published, PutSecret, Registry, SecretInfo};
+use protocol::seal::Sealed;
 
 use crate::connection::Database;
 use crate::error::Failure;
@@ -15,6 +16,7 @@ use crate::writer::{Durability::Durable, Tx};
 mod actions;
 mod contents;
 mod keys;
+mod secrets;
 
 /// The registry in the file.
 pub(crate) struct Catalogue {
@@ -137,6 +139,32 @@ impl Registry for Catalogue {
     async fn delete_key(&self, tenant: &TenantId, id: &KeyId) -> Result<bool, PortError> {
         let (tenant, id) = (tenant.clone(), id.clone());
         self.write("registry.delete_key", move |tx| keys::delete(tx, &tenant, &id)).await
+    }
+
+    async fn put_secret(
+        &self,
+        tenant: &TenantId,
+        name: &SecretName,
+        sealed: &Sealed,
+    ) -> Result<PutSecret, PortError> {
+        let (tenant, name, sealed) = (tenant.clone(), name.clone(), sealed.clone());
+        let put = move |tx: &Tx<'_>| secrets::put(tx, &tenant, &name, &sealed);
+        self.write("registry.put_secret", put).await
+    }
+
+    async fn secret(&self, tenant: &TenantId, name: &SecretName) -> Result<Option<Sealed>, PortError> {
+        let (tenant, name) = (tenant.clone(), name.clone());
+        self.database.read("registry.secret", move |file| secrets::get(file, &tenant, &name)).await
+    }
+
+    async fn secrets(&self, tenant: &TenantId) -> Result<Vec<SecretInfo>, PortError> {
+        let tenant = tenant.clone();
+        self.database.read("registry.secrets", move |file| secrets::all(file, &tenant)).await
+    }
+
+    async fn delete_secret(&self, tenant: &TenantId, name: &SecretName) -> Result<bool, PortError> {
+        let (tenant, name) = (tenant.clone(), name.clone());
+        self.write("registry.delete_secret", move |tx| secrets::delete(tx, &tenant, &name)).await
     }
 
     async fn ping(&self) -> Result<(), PortError> {

@@ -18,6 +18,7 @@ use async_trait::async_trait;
 use protocol::event::EventBatch;
 use protocol::hub::{Hub, Watch};
 use protocol::id::{JobId, TenantId, WorkerId};
+use protocol::isolation::Isolation;
 use protocol::job::{Job, JobSpec};
 use protocol::ports::{
     Appended, Cancelled, Claim, Created, EventsPage, Finish, Finished, JobFilter, JobsPage, NewJob,
@@ -84,9 +85,14 @@ impl Store for Jobs {
         self.work("store.published", Relaxed, move |work| work.published(job)).await
     }
 
-    async fn claim(&self, job: &JobSpec, worker: &WorkerId) -> Result<Claim, PortError> {
+    async fn claim(
+        &self,
+        job: &JobSpec,
+        worker: &WorkerId,
+        isolation: Isolation,
+    ) -> Result<Claim, PortError> {
         let (job, worker) = (job.clone(), worker.clone());
-        self.work("store.claim", Relaxed, move |work| work.claim(&job, &worker)).await
+        self.work("store.claim", Relaxed, move |work| work.claim(&job, &worker, isolation)).await
     }
 
     async fn renew(&self, attempts: &[(&JobSpec, u32)]) -> Result<Vec<Renewal>, PortError> {

@@ -5,6 +5,7 @@ use std::fmt::Display;
 use std::str::FromStr;
 
 use protocol::event::EventKind;
+use protocol::isolation::Isolation;
 use protocol::job::{Priority, Reason};
 use protocol::outcome::Outcome;
 use protocol::state::JobState;
@@ -50,6 +51,7 @@ named! {
     JobState, Self::from_name;
     Reason, Self::from_name;
     Outcome, Self::from_name;
+    Isolation, Self::from_name;
     EventKind, Self::from_name;
     Priority, |name: &str| Self::ALL.into_iter().find(|priority| priority.as_str() == name);
 }

@@ -10,10 +10,11 @@ use std::sync::Arc;
 use backend_embedded::{Embedded, OpenError, Options, open};
 use conformance::Folder;
 use protocol::action::Content;
-use protocol::id::{ActionName, ContentHash, JobId, Lane, TenantId};
+use protocol::id::{ActionName, ContentHash, JobId, Lane, TenantId, WorkerId};
+use protocol::isolation::Isolation;
 use protocol::job::{JobSpec, Priority};
 use protocol::json::Json;
-use protocol::ports::{Created, Kind, NewJob};
+use protocol::ports::{Claim, Created, Kind, NewJob};
 use protocol::retry::RetryPolicy;
 use protocol::time::Timestamp;
 
@@ -116,6 +117,27 @@ async fn only_this_user_can_read_the_files() {
         let path = file.unwrap().path();
         assert_eq!(mode(&path), 0o600, "{}", path.display());
     }
+}
+
+#[tokio::test]
+async fn a_file_of_the_first_layout_is_brought_up_to_date_and_keeps_its_attempts() {
+    let (folder, job) = (Folder::new(), job());
+    let worker = WorkerId::new("w").unwrap();
+    let embedded = opened(folder.path()).await;
+    accept(&embedded, &job).await;
+    let claim = embedded.store().claim(&job, &worker, Isolation::Sandbox).await.unwrap();
+    assert!(matches!(claim, Claim::Granted { attempt: 1, .. }));
+    embedded.close().await;
+    let raw = rusqlite::Connection::open(folder.path().join("sortie.db")).unwrap();
+    raw.execute_batch(
+        "ALTER TABLE attempts DROP COLUMN isolation; DROP TABLE secrets; PRAGMA user_version = 1",
+    )
+    .unwrap();
+    drop(raw);
+    let embedded = opened(folder.path()).await;
+    let attempts = embedded.store().get(&job.tenant, job.id).await.unwrap().unwrap().attempts;
+    assert_eq!(attempts.iter().map(|attempt| attempt.isolation).collect::<Vec<_>>(), [Isolation::None]);
+    assert_eq!(embedded.registry().secrets(&job.tenant).await.unwrap(), []);
 }
 
 #[tokio::test]

@@ -136,13 +136,14 @@ local function record()
 end
 
 -- Starts `attempt` and holds it for a lease.
-local function start(job, attempt, worker)
+local function start(job, attempt, worker, isolation)
     become(job, 'running', '', '')
     redis.call('ZADD', LEASES, NOW + CONST.lease, ID)
     job.attempt = attempt
     set('attempt', attempt)
     set('appended', 0)
     set('a:' .. attempt .. ':w', worker)
+    set('a:' .. attempt .. ':i', isolation)
     set('a:' .. attempt .. ':s', NOW)
     tell('state', attempt, CONST.running_event)
 end

@@ -12,7 +12,7 @@ end
 if job.attempt < attempt and not TERMINAL[job.state] then
     if job.state == 'running' then end_attempt(job, 'interrupted', '') end
     if job.state ~= 'queued' then queue(job, 'awaiting_worker', CONST.queued_event) end
-    start(job, attempt, CONST.unknown_worker)
+    start(job, attempt, CONST.unknown_worker, CONST.unknown_isolation)
 end
 commit(job)
 return { 'restored' }

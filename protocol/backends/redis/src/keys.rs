@@ -131,6 +131,11 @@ impl Keys {
         format!("{}:{{t:{tenant}}}:content:{hash}", self.prefix)
     }
 
+    /// The sealed secrets of a tenant: a hash by name.
+    pub(crate) fn secrets(&self, tenant: &TenantId) -> String {
+        format!("{}:{{t:{tenant}}}:secrets", self.prefix)
+    }
+
     /// An API key by the hash of its secret: a hash.
     pub(crate) fn key(&self, hash: &str) -> String {
         format!("{}:{{keys}}:key:{hash}", self.prefix)

@@ -1,23 +1,25 @@
-//! The registry: actions are in `registry/actions.rs`, API keys in `registry/access.rs`; here they are put
-//! together as the port.
+//! The registry: actions are in `registry/actions.rs`, API keys in `registry/access.rs`, sealed secrets in
+//! `registry/secrets.rs`; here they are put together as the port.
 
 mod access;
 mod actions;
+mod secrets;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use protocol::action::{Action, Content, VersionInfo};
-use protocol::id::{ActionName, ContentHash, KeyId, TenantId};
+use protocol::id::{ActionName, ContentHash, KeyId, SecretName, TenantId};
 use protocol::key::{Key, KeyHash};
-use protocol::ports::{PortError, Published, Registry};
+use protocol::ports::{PortError, Published, PutSecret, Registry, SecretInfo};
+use protocol::seal::Sealed;
 use redis::Script;
 
 use crate::connection::Connection;
 use crate::fields::Fields;
 use crate::keys::Keys;
 
-/// Actions and API keys on Redis.
+/// Actions, API keys and sealed secrets on Redis.
 pub(crate) struct RedisRegistry {
     connection: Arc<Connection>,
     keys: Keys,
@@ -32,6 +34,7 @@ struct Scripts {
     key_create: Script,
     key_disable: Script,
     key_delete: Script,
+    secret_put: Script,
 }
 
 impl RedisRegistry {
@@ -44,6 +47,7 @@ impl RedisRegistry {
             key_create: Script::new(include_str!("../scripts/key_create.lua")),
             key_disable: Script::new(include_str!("../scripts/key_disable.lua")),
             key_delete: Script::new(include_str!("../scripts/key_delete.lua")),
+            secret_put: Script::new(include_str!("../scripts/secret_put.lua")),
         };
         Self { connection, keys, scripts }
     }
@@ -154,6 +158,27 @@ impl Registry for RedisRegistry {
 
     async fn delete_key(&self, tenant: &TenantId, id: &KeyId) -> Result<bool, PortError> {
         self.remove_key(tenant, id).await
+    }
+
+    async fn put_secret(
+        &self,
+        tenant: &TenantId,
+        name: &SecretName,
+        sealed: &Sealed,
+    ) -> Result<PutSecret, PortError> {
+        self.store_secret(tenant, name, sealed).await
+    }
+
+    async fn secret(&self, tenant: &TenantId, name: &SecretName) -> Result<Option<Sealed>, PortError> {
+        self.read_secret(tenant, name).await
+    }
+
+    async fn secrets(&self, tenant: &TenantId) -> Result<Vec<SecretInfo>, PortError> {
+        self.list_secrets(tenant).await
+    }
+
+    async fn delete_secret(&self, tenant: &TenantId, name: &SecretName) -> Result<bool, PortError> {
+        self.remove_secret(tenant, name).await
     }
 
     async fn ping(&self) -> Result<(), PortError> {

@@ -15,6 +15,7 @@ use async_trait::async_trait;
 use protocol::event::EventBatch;
 use protocol::hub::Watch;
 use protocol::id::{JobId, TenantId, WorkerId};
+use protocol::isolation::Isolation;
 use protocol::job::{Job, JobSpec};
 use protocol::ports::{
     Appended, Cancelled, Claim, Created, EventsPage, Finish, Finished, JobFilter, JobsPage, NewJob,
@@ -100,8 +101,13 @@ impl Store for RedisStore {
         self.forget("store.published", Index::Outbox, job).await
     }
 
-    async fn claim(&self, job: &JobSpec, worker: &WorkerId) -> Result<Claim, PortError> {
-        self.claim_attempt(job, worker).await
+    async fn claim(
+        &self,
+        job: &JobSpec,
+        worker: &WorkerId,
+        isolation: Isolation,
+    ) -> Result<Claim, PortError> {
+        self.claim_attempt(job, worker, isolation).await
     }
 
     async fn renew(&self, attempts: &[(&JobSpec, u32)]) -> Result<Vec<Renewal>, PortError> {

@@ -2,9 +2,10 @@
 
 use async_trait::async_trait;
 use protocol::action::{Action, Content, VersionInfo};
-use protocol::id::{ActionName, ContentHash, KeyId, TenantId};
+use protocol::id::{ActionName, ContentHash, KeyId, SecretName, TenantId};
 use protocol::key::{Key, KeyHash};
-use protocol::ports::{PortError, Published, Registry};
+use protocol::ports::{PortError, Published, PutSecret, Registry, SecretInfo};
+use protocol::seal::Sealed;
 
 use crate::around::{Around, Wrapped};
 
@@ -90,6 +91,27 @@ impl<A: Around> Registry for Wrapped<dyn Registry, A> {
 
     async fn delete_key(&self, tenant: &TenantId, id: &KeyId) -> Result<bool, PortError> {
         self.around.call("registry.delete_key", self.inner.delete_key(tenant, id)).await
+    }
+
+    async fn put_secret(
+        &self,
+        tenant: &TenantId,
+        name: &SecretName,
+        sealed: &Sealed,
+    ) -> Result<PutSecret, PortError> {
+        self.around.call("registry.put_secret", self.inner.put_secret(tenant, name, sealed)).await
+    }
+
+    async fn secret(&self, tenant: &TenantId, name: &SecretName) -> Result<Option<Sealed>, PortError> {
+        self.around.call("registry.secret", self.inner.secret(tenant, name)).await
+    }
+
+    async fn secrets(&self, tenant: &TenantId) -> Result<Vec<SecretInfo>, PortError> {
+        self.around.call("registry.secrets", self.inner.secrets(tenant)).await
+    }
+
+    async fn delete_secret(&self, tenant: &TenantId, name: &SecretName) -> Result<bool, PortError> {
+        self.around.call("registry.delete_secret", self.inner.delete_secret(tenant, name)).await
     }
 
     async fn ping(&self) -> Result<(), PortError> {

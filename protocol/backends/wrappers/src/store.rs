@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use protocol::event::EventBatch;
 use protocol::hub::Watch;
 use protocol::id::{JobId, TenantId, WorkerId};
+use protocol::isolation::Isolation;
 use protocol::job::{Job, JobSpec};
 use protocol::ports::{
     Appended, Cancelled, Claim, Created, EventsPage, Finish, Finished, JobFilter, JobsPage, NewJob,
@@ -24,8 +25,13 @@ impl<A: Around> Store for Wrapped<dyn Store, A> {
         self.around.call("store.published", self.inner.published(job)).await
     }
 
-    async fn claim(&self, job: &JobSpec, worker: &WorkerId) -> Result<Claim, PortError> {
-        self.around.call("store.claim", self.inner.claim(job, worker)).await
+    async fn claim(
+        &self,
+        job: &JobSpec,
+        worker: &WorkerId,
+        isolation: Isolation,
+    ) -> Result<Claim, PortError> {
+        self.around.call("store.claim", self.inner.claim(job, worker, isolation)).await
     }
 
     async fn renew(&self, attempts: &[(&JobSpec, u32)]) -> Result<Vec<Renewal>, PortError> {

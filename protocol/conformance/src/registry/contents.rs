@@ -3,12 +3,13 @@
 
 use std::collections::BTreeMap;
 
-use protocol::action::{Content, Handler, HttpHandler, Reuse};
+use protocol::action::{AuthPlace, Content, Handler, HttpAuth, HttpHandler, Reuse};
+use protocol::egress::Egress;
 use protocol::id::ContentHash;
 use serde_json::json;
 
 use super::{Fixture, name, us};
-use crate::sample::{UNICODE, content, lane, tenant};
+use crate::sample::{UNICODE, content, lane, secret, tenant};
 
 fn http() -> Content {
     Content {
@@ -19,12 +20,20 @@ fn http() -> Content {
             headers: BTreeMap::from([("X-Key".into(), "{key}".into())]),
             query: BTreeMap::from([(UNICODE.into(), String::new())]),
             body: Some(json!({"deep": [[[{"": null}]]], "big": 18_446_744_073_709_551_615_u64, "f": 0.1})),
+            auth: Some(HttpAuth {
+                place: AuthPlace::Query,
+                name: UNICODE.into(),
+                secret: secret("API.KEY-1_x"),
+                prefix: " Bearer ".into(),
+            }),
             result: Some("/data/0".into()),
         }),
         timeout_ms: u64::MAX >> 12,
         memory_mb: u32::MAX,
         lane: lane("gpu-2_x"),
         reuse: Reuse::Fresh,
+        secrets: vec![secret("B"), secret("A")],
+        egress: Some(Egress { allow: vec!["*.example.com:443".parse().unwrap()] }),
         ..content("")
     }
 }

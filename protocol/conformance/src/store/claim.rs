@@ -2,6 +2,7 @@
 //! The queue may deliver a job twice, too late or to two workers: this is where that does no harm.
 
 use protocol::error::Code;
+use protocol::isolation::Isolation;
 use protocol::job::Reason;
 use protocol::outcome::Outcome;
 use protocol::ports::{Cancelled, Claim};
@@ -25,7 +26,7 @@ impl Fixture {
 
 pub async fn a_claim_starts_the_first_attempt(store: Fixture) {
     let spec = store.queued().await;
-    let claim = store.claim(&spec, &worker("Worker-7.a_b")).await.unwrap();
+    let claim = store.claim(&spec, &worker("Worker-7.a_b"), Isolation::Sandbox).await.unwrap();
     assert_eq!(claim, Claim::Granted { attempt: 1, failures: 0, crashes: 0 });
     let job = store.read(&spec).await;
     assert_eq!((job.state, job.reason), (JobState::Running, None));
@@ -34,6 +35,18 @@ pub async fn a_claim_starts_the_first_attempt(store: Fixture) {
     assert_eq!((attempt.number, attempt.worker.as_str()), (1, "Worker-7.a_b"));
     assert_eq!((attempt.ended_at, attempt.outcome, &attempt.error), (None, None, &None));
     assert_eq!(store.story(&spec).await, ["0 queued awaiting_worker", "1 running"]);
+}
+
+pub async fn an_attempt_keeps_the_isolation_that_its_worker_told(store: Fixture) {
+    let spec = store.queued().await;
+    for (number, isolation) in (1..).zip(Isolation::ALL) {
+        let claim = store.claim(&spec, &worker("worker-1"), isolation).await.unwrap();
+        assert!(matches!(claim, Claim::Granted { attempt, .. } if attempt == number), "{claim:?}");
+        store.end(&spec, number, &requeue()).await;
+    }
+    let store = store.reopened().await;
+    let found: Vec<_> = store.read(&spec).await.attempts.iter().map(|attempt| attempt.isolation).collect();
+    assert_eq!(found, Isolation::ALL);
 }
 
 pub async fn attempts_are_numbered_one_after_the_other(store: Fixture) {
@@ -49,7 +62,7 @@ pub async fn attempts_are_numbered_one_after_the_other(store: Fixture) {
 pub async fn a_second_claim_is_told_that_the_job_is_held(store: Fixture) {
     let spec = store.running().await;
     for name in ["worker-1", "worker-2"] {
-        assert_eq!(store.claim(&spec, &worker(name)).await.unwrap(), Claim::Held);
+        assert_eq!(store.claim(&spec, &worker(name), Isolation::Sandbox).await.unwrap(), Claim::Held);
     }
     assert_eq!(store.read(&spec).await.attempts.len(), 1);
 }
@@ -59,7 +72,7 @@ pub async fn a_race_of_twenty_claims_starts_one_attempt(store: Fixture) {
     let (one, other, racing) = (store.clone(), store.other().await, spec.clone());
     let claims = race(20, move |n| {
         let (store, spec) = (if n % 2 == 0 { one.clone() } else { other.clone() }, racing.clone());
-        async move { store.claim(&spec, &worker(&format!("worker-{n}"))).await.unwrap() }
+        async move { store.claim(&spec, &worker(&format!("worker-{n}")), Isolation::Sandbox).await.unwrap() }
     })
     .await;
     let granted = claims.iter().filter(|claim| matches!(claim, Claim::Granted { attempt: 1, .. })).count();

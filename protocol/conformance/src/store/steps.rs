@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use protocol::event::{Event, EventKind};
 use protocol::id::JobId;
+use protocol::isolation::Isolation;
 use protocol::job::{Job, JobSpec};
 use protocol::ports::{Claim, Created, Finish, Finished, Renewal, StoreOptions};
 use protocol::state::JobState;
@@ -64,7 +65,7 @@ impl Fixture {
 
     /// What a claim says.
     pub(super) async fn try_start(&self, spec: &JobSpec) -> Claim {
-        self.claim(spec, &worker("worker-1")).await.unwrap()
+        self.claim(spec, &worker("worker-1"), Isolation::Sandbox).await.unwrap()
     }
 
     /// Starts the next attempt, which must be granted, and gives its number.

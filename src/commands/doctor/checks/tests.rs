@@ -21,7 +21,8 @@ fn without_a_python_nothing_can_run() {
     let checks = python(&Search::default());
     assert_eq!(levels(&checks), [Problem]);
     mendable(&checks);
-    let probe = Probe { executable: "/py".into(), version: (3, 12, 4), has_requests: false };
+    let probe =
+        Probe { executable: "/py".into(), version: (3, 12, 4), prefixes: Vec::new(), has_requests: false };
     let checks = python(&Search { found: Some(probe), refused: Vec::new() });
     assert_eq!(levels(&checks), [Ok, Warning]);
     assert_eq!(checks[0].finding, "Python 3.12.4 at /py");
@@ -97,14 +98,27 @@ fn a_clock_that_was_never_set_is_a_problem() {
 }
 
 #[test]
-fn namespaces_are_information_only() {
-    for seen in [
-        Namespaces::default(),
-        Namespaces { most: Some(0), ..Namespaces::default() },
-        Namespaces { most: Some(9), switched_off: true, restricted: false },
-        Namespaces { most: Some(9), switched_off: false, restricted: true },
-        Namespaces { most: Some(9), switched_off: false, restricted: false },
-    ] {
-        assert_eq!(namespaces(&seen).level, Info);
+fn a_missing_piece_is_as_bad_as_the_settings_make_it() {
+    let findings = |problem: Option<&str>| {
+        let piece = sandbox::Piece::Network;
+        Result::Ok(vec![Finding { piece, problem: problem.map(str::to_owned) }])
+    };
+    let seen = |wanted, findings| isolation(&Isolation { wanted, findings, groups: Result::Ok("memory") });
+    for (wanted, level) in [(Wanted::Required, Problem), (Wanted::BestEffort, Warning), (Wanted::None, Info)]
+    {
+        assert_eq!(levels(&seen(wanted, findings(None))), [Ok, Ok]);
+        let checks = seen(wanted, findings(Some("No space left on device")));
+        assert_eq!(levels(&checks), [level, Ok]);
+        assert_eq!(checks[0].finding, "network namespaces: missing (No space left on device)");
+        assert!(checks[0].mend.as_ref().unwrap().contains("user.max_net_namespaces"));
+        mendable(&seen(wanted, Err("the helper can't be started".into())));
     }
+}
+
+#[test]
+fn without_control_groups_it_says_what_bounds_a_slot() {
+    let groups = Err("the host has no cgroups of version 2".to_owned());
+    let checks = isolation(&Isolation { wanted: Wanted::Required, findings: Result::Ok(Vec::new()), groups });
+    assert_eq!(levels(&checks), [Info]);
+    assert!(checks[0].finding.contains("bounded by rlimits"), "{}", checks[0].finding);
 }

@@ -1,20 +1,21 @@
 //! From a described request and an input to the request that is sent. Pure.
 //!
 //! Values fill places and never make structure: whatever the input says, host, path segments, parameters and
-//! headers stay those that the version describes.
+//! headers stay those that the version describes. A secret comes last, into a place that is its own.
 
 use std::borrow::Cow;
 use std::fmt::Write;
 
 use bytes::Bytes;
-use protocol::action::HttpHandler;
+use protocol::action::{AuthPlace, HttpHandler};
 use protocol::error::{Code, Fault, JobError};
 use protocol::http_template::{Part, Template, UrlTemplate};
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, Url};
 use serde_json::{Map, Value, json};
 
-use super::Failure;
+use super::{Failure, auth};
+use crate::handler::Secrets;
 
 /// Bytes of a URL with its values. Servers refuse longer ones with less clear words.
 const URL_BYTES: usize = 16 * 1024;
@@ -24,8 +25,11 @@ const URL_BYTES: usize = 16 * 1024;
 pub(super) struct Request {
     pub(super) method: Method,
     pub(super) url: Url,
+    /// One that is marked sensitive is for the first origin only.
     pub(super) headers: HeaderMap,
     pub(super) body: Option<Bytes>,
+    /// The body is for the first origin only: it has a secret.
+    pub(super) secret_body: bool,
 }
 
 /// The request of `handler` for `input`.
@@ -33,22 +37,28 @@ pub(super) fn build(
     handler: &HttpHandler,
     input: &Value,
     traceparent: Option<&str>,
+    secrets: &Secrets,
 ) -> Result<Request, Failure> {
     let method =
         Method::from_bytes(handler.method.as_bytes()).map_err(|_| invalid("/method", "is no method"))?;
-    let url = url(handler, input)?;
+    let mut url = url(handler, input)?;
     let mut headers = headers(handler, input)?;
     if let Some(Ok(trace)) = traceparent.map(HeaderValue::from_str) {
         headers.insert(HeaderName::from_static("traceparent"), trace);
     }
-    let body = match &handler.body {
-        Some(template) => filled(template, input)?.map(|body| Bytes::from(body.to_string())),
+    let mut body = match &handler.body {
+        Some(template) => filled(template, input)?,
         None => None,
     };
+    if let Some(auth) = &handler.auth {
+        auth::sign(auth, secrets, &mut url, &mut headers, &mut body)?;
+    }
+    let body = body.map(|body| Bytes::from(body.to_string()));
     if body.is_some() && !headers.contains_key(CONTENT_TYPE) {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     }
-    Ok(Request { method, url, headers, body })
+    let secret_body = handler.auth.as_ref().is_some_and(|auth| auth.place == AuthPlace::Body);
+    Ok(Request { method, url, headers, body, secret_body })
 }
 
 fn url(handler: &HttpHandler, input: &Value) -> Result<Url, Failure> {
@@ -199,7 +209,7 @@ fn plain(text: &str) -> Cow<'_, str> {
 
 /// Percent-encodes everything but RFC 3986's unreserved characters: nothing is left that has a meaning in a
 /// path segment or a query.
-fn encoded(text: &str) -> Cow<'_, str> {
+pub(super) fn encoded(text: &str) -> Cow<'_, str> {
     let unreserved = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
     if text.bytes().all(unreserved) {
         return Cow::Borrowed(text);
@@ -217,7 +227,7 @@ fn encoded(text: &str) -> Cow<'_, str> {
 }
 
 /// The version is wrong: the dispatcher refuses such a handler when it is published.
-fn invalid(place: &str, message: &str) -> Failure {
+pub(super) fn invalid(place: &str, message: &str) -> Failure {
     Failure::new(Code::HandlerInvalid, format!("/handler{place}: {message}"))
 }
 
@@ -234,7 +244,7 @@ mod tests {
 
     fn request(handler: Value, input: Value) -> Result<Request, Code> {
         let handler = serde_json::from_value(handler).unwrap();
-        build(&handler, &input, None).map_err(|failure| failure.error.code)
+        build(&handler, &input, None, &Secrets::default()).map_err(|failure| failure.error.code)
     }
 
     fn url_of(url: &str, input: Value) -> Result<String, Code> {
@@ -304,7 +314,7 @@ mod tests {
     #[test]
     fn the_trace_goes_on() {
         let handler = serde_json::from_value(json!({"url": "http://h/"})).unwrap();
-        let request = build(&handler, &Value::Null, Some("00-1-2-01")).unwrap();
+        let request = build(&handler, &Value::Null, Some("00-1-2-01"), &Secrets::default()).unwrap();
         assert_eq!(request.headers["traceparent"], "00-1-2-01");
     }
 }

@@ -1,12 +1,12 @@
 //! Sends a request through the egress gate and follows redirects, a few, each hop checked anew.
 
+use protocol::egress::{Egress, Target};
 use protocol::error::Code;
-use reqwest::header::{ACCEPT, ACCEPT_LANGUAGE, CONTENT_TYPE, HeaderName, LOCATION, USER_AGENT};
-use reqwest::{Client, Method, Response, StatusCode};
+use reqwest::header::{ACCEPT, ACCEPT_LANGUAGE, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION, USER_AGENT};
+use reqwest::{Client, Method, Response, StatusCode, Url};
 
-use super::Failure;
 use super::request::Request;
-use crate::egress::Gate;
+use super::{Failure, Http, builder};
 
 /// Redirects that are followed.
 const REDIRECTS: usize = 5;
@@ -15,9 +15,13 @@ const REDIRECTS: usize = 5;
 const HARMLESS: [HeaderName; 4] = [ACCEPT, ACCEPT_LANGUAGE, CONTENT_TYPE, USER_AGENT];
 
 /// The answer at the end of all redirects, its body not yet read.
-pub(super) async fn send(client: &Client, gate: &Gate, mut request: Request) -> Result<Response, Failure> {
+pub(super) async fn send(
+    http: &Http,
+    egress: Option<&Egress>,
+    mut request: Request,
+) -> Result<Response, Failure> {
     for _ in 0..=REDIRECTS {
-        gate.check_url(&request.url)?;
+        let client = client(http, egress, &request.url).await?;
         let mut sent = reqwest::Request::new(request.method.clone(), request.url.clone());
         *sent.headers_mut() = request.headers.clone();
         *sent.body_mut() = request.body.clone().map(Into::into);
@@ -30,6 +34,22 @@ pub(super) async fn send(client: &Client, gate: &Gate, mut request: Request) -> 
     }
     let message = format!("the target redirected more than {REDIRECTS} times");
     Err(Failure::new(Code::HttpAnswerInvalid, message))
+}
+
+/// The client for one hop: the common one, or one that connects to nothing but checked addresses, where more than
+/// the name decides.
+async fn client(http: &Http, egress: Option<&Egress>, url: &Url) -> Result<Client, Failure> {
+    let host = url.host_str().unwrap_or_default();
+    let target = Target::parse(host, url.port_or_known_default())
+        .map_err(|error| Failure::new(Code::HttpAnswerInvalid, error.to_string()))?;
+    match http.gate.pins(&target, egress).await? {
+        None => Ok(http.client.clone()),
+        Some(addresses) => builder()
+            .resolve_to_addrs(host, &addresses)
+            .pool_max_idle_per_host(0)
+            .build()
+            .map_err(Failure::of),
+    }
 }
 
 /// 300 and 304 are no redirects: nobody said where to.
@@ -50,9 +70,16 @@ fn redirected(mut request: Request, status: StatusCode, location: &[u8]) -> Resu
     // The client would make credentials of it. Only URLs that have no host refuse this.
     let _ = (url.set_username(""), url.set_password(None));
     if url.origin() != request.url.origin() {
+        if request.secret_body {
+            let message =
+                "the target redirected to another origin, which must not see the secret in the body";
+            return Err(Failure::new(Code::HttpAnswerInvalid, message));
+        }
         let headers = std::mem::take(&mut request.headers);
         let named = headers.into_iter().filter_map(|(name, value)| name.map(|name| (name, value)));
-        request.headers = named.filter(|(name, _)| HARMLESS.contains(name)).collect();
+        let harmless =
+            |(name, value): &(HeaderName, HeaderValue)| HARMLESS.contains(name) && !value.is_sensitive();
+        request.headers = named.filter(harmless).collect();
     }
     let to_get = match status.as_u16() {
         303 => request.method != Method::HEAD,
@@ -63,6 +90,7 @@ fn redirected(mut request: Request, status: StatusCode, location: &[u8]) -> Resu
     if to_get {
         request.method = Method::GET;
         request.body = None;
+        request.secret_body = false;
         request.headers.remove(CONTENT_TYPE);
     }
     request.url = url;
@@ -82,6 +110,7 @@ mod tests {
                 .map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap()))
                 .collect(),
             body: Some("b".into()),
+            secret_body: false,
         };
         redirected(request, StatusCode::from_u16(status).unwrap(), location.as_bytes())
     }
@@ -115,6 +144,30 @@ mod tests {
             assert!(request.headers.contains_key("accept"));
         }
         assert_eq!(follow("GET", 307, "https://u:p@b.example/").unwrap().url.as_str(), "https://b.example/");
+    }
+
+    #[test]
+    fn another_origin_sees_no_secret_in_a_harmless_header_or_in_the_body() {
+        let secret = || {
+            let mut value = HeaderValue::from_static("s3cr3t");
+            value.set_sensitive(true);
+            Request {
+                method: Method::POST,
+                url: "https://a.example/x".parse().unwrap(),
+                headers: [(ACCEPT, value)].into_iter().collect(),
+                body: Some("b".into()),
+                secret_body: false,
+            }
+        };
+        let follow = |request, location: &str| {
+            redirected(request, StatusCode::TEMPORARY_REDIRECT, location.as_bytes())
+        };
+        assert_eq!(follow(secret(), "/y").unwrap().headers[ACCEPT], "s3cr3t");
+        assert!(follow(secret(), "https://b.example/").unwrap().headers.is_empty());
+        let with_body = || Request { secret_body: true, ..secret() };
+        assert!(follow(with_body(), "/y").unwrap().body.is_some());
+        let failure = follow(with_body(), "https://b.example/").unwrap_err();
+        assert_eq!((failure.error.code, failure.retryable), (Code::HttpAnswerInvalid, false));
     }
 
     #[test]

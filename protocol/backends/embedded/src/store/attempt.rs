@@ -3,6 +3,7 @@
 
 use protocol::event::{EventBatch, NewEvent};
 use protocol::id::WorkerId;
+use protocol::isolation::Isolation;
 use protocol::job::{JobSpec, Reason};
 use protocol::lifecycle::{End, Step, UNKNOWN_WORKER};
 use protocol::outcome::{Outcome, Verdict};
@@ -96,7 +97,7 @@ impl Work<'_> {
             _ => self.wait(head, Reason::AwaitingWorker, None)?,
         }
         let worker = WorkerId::new(UNKNOWN_WORKER).map_err(Failure::corrupt)?;
-        self.run(head, attempt, &worker)
+        self.run(head, attempt, &worker, Isolation::None)
     }
 
     /// Adds what is new of the batch. The caller saves the head.

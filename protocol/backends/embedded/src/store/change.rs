@@ -3,6 +3,7 @@
 
 use protocol::event::EventKind;
 use protocol::id::{JobId, WorkerId};
+use protocol::isolation::Isolation;
 use protocol::job::{JobSpec, Reason};
 use protocol::json::Json;
 use protocol::lifecycle::{End, state_event_data};
@@ -68,14 +69,20 @@ impl Work<'_> {
     }
 
     /// Starts attempt `number`.
-    pub(super) fn run(&self, head: &mut Head, number: u32, worker: &WorkerId) -> Result<(), Failure> {
+    pub(super) fn run(
+        &self,
+        head: &mut Head,
+        number: u32,
+        worker: &WorkerId,
+        isolation: Isolation,
+    ) -> Result<(), Failure> {
         let until = self.now.plus(self.options.lease);
         (head.state, head.attempt, head.ordinal, head.lease_until) =
             (JobState::Running, number, 0, Some(until));
         self.prepare_cached(
-            "INSERT INTO attempts (job, number, worker, started_at) VALUES (?1, ?2, ?3, ?4)",
+            "INSERT INTO attempts (job, number, worker, isolation, started_at) VALUES (?1, ?2, ?3, ?4, ?5)",
         )?
-        .execute((head.row, number, Text(worker), At(self.now)))?;
+        .execute((head.row, number, Text(worker), Word(isolation), At(self.now)))?;
         self.tell(head, EventKind::State, &state_event_data(JobState::Running, None))?;
         self.prepare_cached(
             "UPDATE jobs SET state = ?2, reason = NULL, attempt = ?3, ordinal = 0, lease_until = ?4,

@@ -2,6 +2,7 @@
 
 use protocol::deadline::GRACE;
 use protocol::id::WorkerId;
+use protocol::isolation::Isolation;
 use protocol::job::{JobSpec, Reason};
 use protocol::lifecycle::{End, worker_lost};
 use protocol::outcome::Outcome;
@@ -60,7 +61,12 @@ fn lapse(head: &Head, spec: &JobSpec, crashes: u32, limit: u32, now: Timestamp) 
 
 impl Work<'_> {
     /// See `Store::claim`.
-    pub(super) fn claim(&self, spec: &JobSpec, worker: &WorkerId) -> Result<Claim, Failure> {
+    pub(super) fn claim(
+        &self,
+        spec: &JobSpec,
+        worker: &WorkerId,
+        isolation: Isolation,
+    ) -> Result<Claim, Failure> {
         let mut head = self.head_or_record(spec)?;
         if decide(&head, self.now) == Decision::Lapsed {
             self.lose(&mut head, spec)?;
@@ -73,12 +79,12 @@ impl Work<'_> {
             }
             // `lose` leaves no attempt that runs.
             Decision::Lapsed => Ok(Claim::Held),
-            Decision::Grant => self.grant(&mut head, worker),
+            Decision::Grant => self.grant(&mut head, worker, isolation),
         }
     }
 
     /// Starts the next attempt, unless too many have crashed: workers may have reported the last of them.
-    fn grant(&self, head: &mut Head, worker: &WorkerId) -> Result<Claim, Failure> {
+    fn grant(&self, head: &mut Head, worker: &WorkerId, isolation: Isolation) -> Result<Claim, Failure> {
         let failures = self.count(head, &[Outcome::Failed, Outcome::TimedOut])?;
         let crashes = self.count(head, &[Outcome::Crashed])?;
         if crashes >= self.options.crashes {
@@ -86,7 +92,7 @@ impl Work<'_> {
             return Ok(Claim::Over(head.state));
         }
         let attempt = head.attempt + 1;
-        self.run(head, attempt, worker)?;
+        self.run(head, attempt, worker, isolation)?;
         Ok(Claim::Granted { attempt, failures, crashes })
     }
 

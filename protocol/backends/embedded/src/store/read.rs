@@ -68,14 +68,15 @@ pub(super) fn job(file: &Connection, row: i64) -> Result<Job, Failure> {
 
 fn attempts(file: &Connection, job: i64) -> Result<Vec<Attempt>, Failure> {
     let mut statement = file.prepare_cached(
-        "SELECT number, worker, started_at, ended_at, outcome, error FROM attempts WHERE job = ?1
+        "SELECT number, worker, started_at, ended_at, outcome, error, isolation FROM attempts WHERE job = ?1
          ORDER BY number",
     )?;
     let attempts = statement.query_map([job], |row| {
-        let (Text(worker), At(started_at)) = (row.get(1)?, row.get(2)?);
+        let (Text(worker), At(started_at), Word(isolation)) = (row.get(1)?, row.get(2)?, row.get(6)?);
         Ok(Attempt {
             number: row.get(0)?,
             worker,
+            isolation,
             started_at,
             ended_at: row.get::<_, Option<At>>(3)?.map(|At(at)| at),
             outcome: row.get::<_, Option<Word<_>>>(4)?.map(|Word(outcome)| outcome),

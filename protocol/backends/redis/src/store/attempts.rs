@@ -6,6 +6,7 @@
 use futures_util::future::try_join_all;
 use protocol::event::EventBatch;
 use protocol::id::{JobId, TenantId, WorkerId};
+use protocol::isolation::Isolation;
 use protocol::job::JobSpec;
 use protocol::lifecycle::{Step, state_event_data};
 use protocol::outcome::Verdict;
@@ -17,9 +18,14 @@ use super::{Answer, RedisStore, record};
 use crate::fields::json;
 
 impl RedisStore {
-    pub(super) async fn claim_attempt(&self, spec: &JobSpec, worker: &WorkerId) -> Result<Claim, PortError> {
+    pub(super) async fn claim_attempt(
+        &self,
+        spec: &JobSpec,
+        worker: &WorkerId,
+        isolation: Isolation,
+    ) -> Result<Claim, PortError> {
         let [error, event] = record::expired(spec);
-        let arguments = [worker.as_str(), &error, &event];
+        let arguments = [worker.as_str(), isolation.as_str(), &error, &event];
         let answer = self.healed("store.claim", &self.scripts.claim, spec, 0, &arguments).await?;
         match answer.word() {
             "granted" => match [1, 2, 3].map(|index| answer.after(index).parse()) {

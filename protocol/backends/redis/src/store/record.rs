@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use protocol::event::{Event, EventKind};
 use protocol::id::WorkerId;
+use protocol::isolation::Isolation;
 use protocol::job::{Attempt, Job, JobSpec, Reason};
 use protocol::json::Json;
 use protocol::lifecycle::End;
@@ -81,6 +82,8 @@ fn attempts(fields: &Fields) -> Result<Vec<Attempt>, Unreadable> {
         let attempt = Attempt {
             number: number(ordinal).ok_or_else(unreadable)?,
             worker: WorkerId::new(worker).map_err(|_| unreadable())?,
+            // Releases that had none recorded nothing.
+            isolation: fields.maybe(&field("i"), Isolation::from_name)?.unwrap_or_default(),
             started_at: fields.must(&field("s"), instant)?,
             ended_at: fields.maybe(&field("e"), instant)?,
             outcome: fields.maybe(&field("o"), Outcome::from_name)?,
@@ -110,11 +113,13 @@ mod tests {
     #[test]
     fn a_record_reads_back() {
         let record = [("a:2:w", "w2"), ("a:2:s", "7"), ("a:1:w", "w1"), ("a:1:s", "5"), ("a:1:e", "6")];
-        let record: Vec<_> = record.into_iter().chain([("a:1:o", "crashed"), ("cancel", "1")]).collect();
+        let record: Vec<_> =
+            record.into_iter().chain([("a:1:o", "crashed"), ("a:2:i", "gate"), ("cancel", "1")]).collect();
         let job = job(&fields(&record)).unwrap();
         assert_eq!(job.attempts.iter().map(|attempt| attempt.number).collect::<Vec<_>>(), [1, 2]);
         assert_eq!((job.crashes(), job.last_seq, job.cancel_requested), (1, 2, true));
         assert_eq!(job.attempts[1].started_at, Timestamp::from_millis(7));
+        assert_eq!([0, 1].map(|n: usize| job.attempts[n].isolation), [Isolation::None, Isolation::Gate]);
     }
 
     #[test]

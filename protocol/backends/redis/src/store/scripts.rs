@@ -5,6 +5,7 @@
 use std::fmt::Write;
 
 use protocol::deadline;
+use protocol::isolation::Isolation;
 use protocol::job::Reason;
 use protocol::lifecycle::{End, UNKNOWN_WORKER, state_event_data, worker_lost};
 use protocol::ports::StoreOptions;
@@ -70,6 +71,7 @@ fn constants(keys: &Keys, options: &StoreOptions) -> String {
         ("wake", keys.wake()),
         ("cancel", keys.cancel()),
         ("unknown_worker", UNKNOWN_WORKER.to_owned()),
+        ("unknown_isolation", Isolation::None.as_str().to_owned()),
         ("queued_event", event(JobState::Queued, Some(Reason::AwaitingWorker))),
         ("not_due_event", event(JobState::Scheduled, Some(Reason::NotDue))),
         ("running_event", event(JobState::Running, None)),

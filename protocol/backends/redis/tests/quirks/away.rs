@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use conformance::unique;
+use protocol::isolation::Isolation;
 use protocol::ports::{Claim, Kind, PortError, Retry};
 
 use crate::proxy::{Mode, Proxy};
@@ -89,7 +90,7 @@ async fn scripts_that_the_server_forgot_are_loaded_again() {
     flush().await;
     store.create(new(&spec)).await.unwrap();
     flush().await;
-    let claim = store.claim(&spec, &worker()).await.unwrap();
+    let claim = store.claim(&spec, &worker(), Isolation::None).await.unwrap();
     assert_eq!(claim, Claim::Granted { attempt: 1, failures: 0, crashes: 0 });
     flush().await;
     let many: Vec<_> = std::iter::repeat_n((&spec, 1), 50).collect();
@@ -110,7 +111,7 @@ async fn whoever_watches_is_woken_after_the_subscription_was_lost() {
     for watch in [&mut changes, &mut cancels] {
         tokio::time::timeout(BOUND, watch.changed()).await.expect("woken when subscribed");
     }
-    store.claim(&spec, &worker()).await.unwrap();
+    store.claim(&spec, &worker(), Isolation::None).await.unwrap();
     tokio::time::timeout(BOUND, changes.changed()).await.expect("woken by the claim");
 
     proxy.set(Mode::Cut);

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use conformance::unique;
 use protocol::event::{EventBatch, EventKind, NewEvent};
+use protocol::isolation::Isolation;
 use protocol::job::JobSpec;
 use protocol::json::Json;
 use protocol::outcome::{Outcome, Verdict};
@@ -37,7 +38,7 @@ async fn a_job_that_was_lost_is_restored_by_whoever_holds_it() {
     let batch = EventBatch { first: 5, events: vec![chunk] };
 
     let (claimed, renewed, appended, finished) = (job(), job(), job(), job());
-    let claim = store.claim(&claimed, &worker()).await.unwrap();
+    let claim = store.claim(&claimed, &worker(), Isolation::None).await.unwrap();
     assert_eq!(claim, Claim::Granted { attempt: 1, failures: 0, crashes: 0 });
     assert_eq!(store.renew(&[(&renewed, 2)]).await.unwrap(), [Renewal::Held]);
     assert_eq!(store.append(&appended, 1, &batch).await.unwrap(), Appended::Stored);
@@ -61,7 +62,7 @@ async fn an_attempt_that_was_lost_is_restored_by_its_worker() {
     let store = backend(&url(), &prefix).store();
     let spec = job();
     store.create(new(&spec)).await.unwrap();
-    store.claim(&spec, &worker()).await.unwrap();
+    store.claim(&spec, &worker(), Isolation::None).await.unwrap();
     // The server knows of attempt 1, and the worker holds attempt 3.
     assert_eq!(store.renew(&[(&spec, 3)]).await.unwrap(), [Renewal::Held]);
     assert_eq!(store.renew(&[(&spec, 1), (&spec, 3)]).await.unwrap(), [Renewal::Lost, Renewal::Held]);
@@ -127,7 +128,7 @@ async fn values_that_we_never_wrote_are_corrupt_and_stop_nobody() {
     // A key of another type.
     let _: () = redis::cmd("SET").arg(&record).arg("x").query_async(&mut raw).await.unwrap();
     assert_eq!(store.get(&bad.tenant, bad.id).await.unwrap_err().kind, Kind::Corrupt);
-    assert_eq!(store.claim(&bad, &worker()).await.unwrap_err().kind, Kind::Corrupt);
+    assert_eq!(store.claim(&bad, &worker(), Isolation::None).await.unwrap_err().kind, Kind::Corrupt);
     clean(&prefix).await;
 }
 
@@ -141,7 +142,7 @@ async fn the_server_drops_what_is_finished_by_itself() {
         redis::cmd("PTTL").arg(key(what)).query_async(&mut raw().await).await.unwrap()
     };
     assert_eq!((lives("job").await, lives("events").await), (-1, -1));
-    store.claim(&spec, &worker()).await.unwrap();
+    store.claim(&spec, &worker(), Isolation::None).await.unwrap();
     store.finish(&spec, 1, &success()).await.unwrap();
     assert!(lives("job").await > 0 && lives("events").await > 0);
     clean(&prefix).await;

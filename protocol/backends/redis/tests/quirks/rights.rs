@@ -1,6 +1,7 @@
 //! The rights that README.md says we need are enough, and a login that was wrong and is put right works.
 
 use conformance::unique;
+use protocol::isolation::Isolation;
 use protocol::outcome::Outcome;
 use protocol::ports::{Kind, Retry};
 
@@ -43,7 +44,7 @@ async fn a_wrong_login_is_denied_and_the_rights_in_the_readme_are_enough() {
     watch.changed().await;
     cancels.changed().await;
     store.create(new(&spec)).await.unwrap();
-    store.claim(&spec, &worker()).await.unwrap();
+    store.claim(&spec, &worker(), Isolation::None).await.unwrap();
     store.cancel(&spec.tenant, spec.id).await.unwrap();
     watch.changed().await;
     cancels.changed().await;

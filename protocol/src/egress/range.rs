@@ -31,6 +31,11 @@ impl Range {
         Self { first: address, bits: width(address) }
     }
 
+    /// The address, if it is the only one.
+    pub fn sole(&self) -> Option<IpAddr> {
+        (self.bits == width(self.first)).then_some(self.first)
+    }
+
     /// Whether `address` lies in it.
     pub fn contains(&self, address: IpAddr) -> bool {
         width(address) == width(self.first) && masked(address, self.bits) == number(self.first)

@@ -1,0 +1,100 @@
+"""Empties the directories that a call could write to, whatever it left there: links, locked directories, a tree that is
+deeper than a path can be; and makes the directory itself as it was, so that it tells the next call nothing."""
+
+import errno
+import fcntl
+import os
+import stat
+
+# linux/fs.h, for machines whose pointers have 8 bytes.
+FS_IOC_GETFLAGS, FS_IOC_SETFLAGS = 0x80086601, 0x40086602
+# Attributes that the owner of a directory can set.
+OURS = ("user.", "system.posix_acl_")
+DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
+
+
+class Writable:
+    """A directory that calls write to."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        directory = os.open(path, DIRECTORY)
+        self._flags = _flags(directory)
+        os.close(directory)
+
+    def empty(self) -> None:
+        """Removes what a call wrote. Never follows a link; fails if the directory itself is no longer ours."""
+        if not stat.S_ISDIR(os.lstat(self.path).st_mode):
+            raise NotADirectoryError(self.path)
+        # The handler may have locked it.
+        os.chmod(self.path, 0o700)
+        directory = os.open(self.path, DIRECTORY)
+        try:
+            _empty(directory)
+            self._reset(directory)
+        finally:
+            os.close(directory)
+
+    def remove(self) -> None:
+        """Removes the directory itself too, as far as that can be done."""
+        try:
+            self.empty()
+            os.rmdir(self.path)
+        except OSError:
+            pass
+
+    def _reset(self, directory: int) -> None:
+        try:
+            attributes = os.listxattr(directory)
+        except OSError as error:
+            if error.errno != errno.ENOTSUP:
+                raise
+            attributes = []
+        for name in attributes:
+            if name.startswith(OURS):
+                os.removexattr(directory, name)
+        if self._flags is not None and _flags(directory) != self._flags:
+            fcntl.ioctl(directory, FS_IOC_SETFLAGS, self._flags)
+        os.utime(directory, (0, 0))
+
+
+def _flags(directory: int) -> bytes | None:
+    """What `chattr` sets; `None` where the file system has no such thing."""
+    try:
+        return fcntl.ioctl(directory, FS_IOC_GETFLAGS, bytes(8))
+    except OSError:
+        return None
+
+
+def _empty(top: int) -> None:
+    """Directories are moved up to the top before they are removed: that needs neither recursion nor more than two
+    descriptors, however deep they are."""
+    # Nobody could guess these names, so no entry has one.
+    prefix, number = os.urandom(8).hex(), 0
+    names = os.listdir(top)
+    while names:
+        name = names.pop()
+        if _unlinked(name, top):
+            continue
+        os.chmod(name, 0o700, dir_fd=top)
+        directory = os.open(name, DIRECTORY, dir_fd=top)
+        try:
+            for inner in os.listdir(directory):
+                if not _unlinked(inner, directory):
+                    # Only one that can be written to can be moved.
+                    os.chmod(inner, 0o700, dir_fd=directory)
+                    names.append(f"{prefix}-{number}")
+                    number += 1
+                    os.rename(inner, names[-1], src_dir_fd=directory, dst_dir_fd=top)
+        finally:
+            os.close(directory)
+        os.rmdir(name, dir_fd=top)
+
+
+def _unlinked(name: str, directory: int) -> bool:
+    """Removes an entry unless it is a directory."""
+    try:
+        os.unlink(name, dir_fd=directory)
+        return True
+    except IsADirectoryError:
+        return False

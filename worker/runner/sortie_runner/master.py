@@ -1,0 +1,92 @@
+"""The master of all slots: imports the common libraries once and forks a slot whenever the worker asks for one.
+
+It talks to the worker over one socket of packets (JSON), its standard input. To the worker: `ready`. To us: `slot`,
+with one descriptor: the control socket of the new slot. What a slot shares with the others is the memory of the
+imported libraries, which costs it nothing until it writes to it.
+"""
+
+import gc
+import importlib
+import json
+import os
+import signal
+import socket
+from dataclasses import dataclass
+from typing import NoReturn
+
+from . import child, template
+
+PRELOAD = (
+    "asyncio base64 collections concurrent.futures csv dataclasses datetime decimal email.message encodings.idna enum "
+    "functools hashlib hmac html http.client inspect io itertools json logging math random re secrets socket ssl "
+    "statistics string subprocess tempfile textwrap time traceback typing urllib.parse urllib.request uuid zoneinfo "
+    "requests"
+).split()
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the worker wants of its slots. worker/src/python/master.rs writes it."""
+
+    # Every slot gets namespaces of its own; the master is in some already.
+    namespaces: bool
+    # The file with the filters of system calls.
+    filters: str | None
+    # What the private directory may hold: bytes, and files.
+    tmp_bytes: int
+    tmp_files: int
+    # Processes and threads of a slot.
+    processes: int
+    # The largest file that a call may write, in bytes.
+    file_bytes: int
+
+
+def main(settings: str) -> NoReturn:
+    """Serves the worker until it closes the socket."""
+    close_inherited()
+    control = socket.socket(fileno=os.dup(0))
+    nothing = os.open(os.devnull, os.O_RDWR)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    # Ended slots need no farewell; and the only signal of Python's that could end us or a template is ignored.
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    preload()
+    outfit = child.outfit()
+    gc.collect()
+    # What is there now is never looked at again by the collector: its pages stay shared.
+    gc.freeze()
+    gc.disable()
+    serve(control, Settings(**json.loads(settings)), outfit)
+
+
+def serve(control: socket.socket, settings: Settings, outfit: child.Outfit) -> NoReturn:
+    """Forks a slot for each packet."""
+    control.sendall(b'{"kind":"ready"}')
+    while True:
+        packet, descriptors, _, _ = socket.recv_fds(control, 4096, 1)
+        if not packet:
+            os._exit(0)
+        if os.fork() == 0:
+            control.close()
+            template.main(socket.socket(fileno=descriptors[0]), json.loads(packet)["directory"], settings, outfit)
+        os.close(descriptors[0])
+
+
+def close_inherited() -> None:
+    """Closes what the worker's own starter may have left open in it."""
+    for name in os.listdir("/proc/self/fd"):
+        if int(name) > 2:
+            try:
+                os.close(int(name))
+            except OSError:  # The descriptor of the listing itself.
+                pass
+
+
+def preload() -> None:
+    """Imports what handlers usually do. `requests` may be missing: set-up says so, not we."""
+    for name in PRELOAD:
+        try:
+            importlib.import_module(name)
+        except ImportError:
+            pass

@@ -1,0 +1,9 @@
+//! x
+
+use crate::attacks;
+use crate::stage::Stage;
+
+attacks!("network.py": nothing);
+async fn nothing(stage: &mut Stage) {
+    stage.inside().await;
+}

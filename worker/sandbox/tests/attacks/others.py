@@ -1,0 +1,4 @@
+
+
+def nothing(data, context):
+    pass

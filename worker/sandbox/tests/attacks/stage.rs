@@ -1,0 +1,288 @@
+//! Where an attack is tried: a worker's Python with one slot, the same without a sandbox for comparison, and a look at
+//! the slot before and after.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use protocol::action::Content;
+use protocol::deadline::Limit;
+use protocol::error::{Code, JobError};
+use protocol::id::{ActionName, JobId, Lane, SecretName, TenantId};
+use protocol::job::{JobSpec, Priority};
+use protocol::json::Json;
+use protocol::outcome::Ending;
+use protocol::secret::Secret;
+use protocol::time::Timestamp;
+use serde_json::{Map, Value, json};
+use tokio::sync::OnceCell;
+use tokio_util::sync::CancellationToken;
+use worker::Metrics;
+use worker::handler::{Call, EventSink, Handler};
+use worker::python::{Isolation, Options, Python};
+
+use crate::run::Attack;
+use crate::servers;
+
+/// What every Python file of a theme starts with.
+const COMMON: &str = include_str!("common.py");
+/// Looks at a slot.
+const LOOK: &str = include_str!("look.py");
+/// How long an attack may take, unless it says otherwise.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A worker's Python handlers and their directory.
+pub(crate) struct Pool {
+    python: Arc<Python>,
+    dir: PathBuf,
+}
+
+/// One finished call.
+pub(crate) struct Ran {
+    pub(crate) ending: Ending,
+    /// Kind and data of each event, in order.
+    pub(crate) events: Vec<(&'static str, Value)>,
+    pub(crate) took: Duration,
+}
+
+/// What a call is given besides its source and input.
+#[derive(Clone)]
+pub(crate) struct Given {
+    pub(crate) memory_mb: u32,
+    pub(crate) limit: Duration,
+    pub(crate) warm: bool,
+    pub(crate) egress: Option<Value>,
+    pub(crate) secrets: Vec<(&'static str, String)>,
+}
+
+impl Default for Given {
+    fn default() -> Self {
+        Self { memory_mb: 128, limit: PATIENCE, warm: false, egress: None, secrets: Vec::new() }
+    }
+}
+
+impl Pool {
+    pub(crate) async fn start(isolation: Isolation, slots: usize) -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let dir = std::env::temp_dir().join(format!("sortie-attacks-{}-{number}", std::process::id()));
+        let options = Options {
+            interpreter: interpreter(),
+            helper: std::env::current_exe().unwrap(),
+            runner_dir: dir.clone(),
+            isolation,
+        };
+        let metrics = Metrics::register(&prometheus::Registry::new()).unwrap();
+        let python = Python::start(options, slots, servers::gate().await, &metrics).await.unwrap();
+        Self { python: Arc::new(python), dir }
+    }
+
+    /// Runs a call and stops it at its limit, as an attempt does.
+    pub(crate) async fn call(&self, source: &str, input: Value, given: Given) -> Ran {
+        let sink = EventSink::new(Metrics::register(&prometheus::Registry::new()).unwrap());
+        let stop = CancellationToken::new();
+        let limit = given.limit;
+        let began = Instant::now();
+        let running = self.python.run(call(source, input, given), sink.clone(), stop.clone());
+        tokio::pin!(running);
+        let ending = tokio::select! {
+            ending = &mut running => ending,
+            () = tokio::time::sleep(limit) => {
+                stop.cancel();
+                running.await
+            }
+        };
+        let took = began.elapsed();
+        let events = sink.rest().events.into_iter().map(|event| (event.kind.as_str(), event.data.value()));
+        Ran { ending, events: events.collect(), took }
+    }
+
+    /// What a slot looks like to a call.
+    pub(crate) async fn look(&self) -> Map<String, Value> {
+        match self.call(LOOK, json!({}), Given::default()).await.value() {
+            Value::Object(seen) => seen,
+            other => panic!("no look: {other}"),
+        }
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        // What a template still holds is in the temporary directory.
+        let _ = std::fs::remove_dir_all(&self.dir);
+    }
+}
+
+/// Where one attack at a time is tried.
+pub(crate) struct Stage {
+    pub(crate) pool: Pool,
+    before: Map<String, Value>,
+    source: String,
+    function: &'static str,
+    may_cost_the_slot: bool,
+}
+
+impl Stage {
+    pub(crate) async fn set() -> Self {
+        let pool = Pool::start(Isolation::Required, 1).await;
+        let before = pool.look().await;
+        Self { pool, before, source: String::new(), function: "", may_cost_the_slot: false }
+    }
+
+    /// Makes it ready for an attack.
+    pub(crate) fn take(&mut self, attack: &Attack) {
+        self.source = source(attack.source);
+        self.function = attack.function();
+        self.may_cost_the_slot = false;
+    }
+
+    /// From here on it is all right if the slot is replaced by another one.
+    pub(crate) fn may_cost_the_slot(&mut self) {
+        self.may_cost_the_slot = true;
+    }
+
+    /// Tries the attack in the slot; what it tells.
+    pub(crate) async fn inside(&self) -> Value {
+        self.inside_with(json!({})).await
+    }
+
+    /// The same with an input.
+    pub(crate) async fn inside_with(&self, input: Value) -> Value {
+        self.ran(input, Given::default()).await.value()
+    }
+
+    /// The same with all that can be chosen, and all that came of it.
+    pub(crate) async fn ran(&self, input: Value, given: Given) -> Ran {
+        self.pool.call(&self.source, with_function(input, self.function), given).await
+    }
+
+    /// Tries the same without a sandbox, to show that it could have worked.
+    pub(crate) async fn outside(&self) -> Value {
+        self.outside_with(json!({})).await
+    }
+
+    /// The same with an input.
+    pub(crate) async fn outside_with(&self, input: Value) -> Value {
+        static OPEN: OnceCell<Pool> = OnceCell::const_new();
+        let pool = OPEN.get_or_init(|| Pool::start(Isolation::None, 2)).await;
+        pool.call(&self.source, with_function(input, self.function), Given::default()).await.value()
+    }
+
+    /// Tries the attack in one slot of a worker with two, with the other one beside it.
+    pub(crate) fn source(&self) -> &str {
+        &self.source
+    }
+
+    /// The next call finds the slot as the first one found it, and the slot is still the same.
+    pub(crate) async fn assert_unharmed(&mut self) {
+        let after = self.pool.look().await;
+        for (name, before) in &self.before {
+            if name == "slot" && self.may_cost_the_slot {
+                continue;
+            }
+            let now = after.get(name).unwrap_or(&Value::Null);
+            assert_eq!(now, before, "{}: the next call finds another {name:?}", self.function);
+        }
+        self.before = after;
+    }
+}
+
+/// The function of a theme's file in `input`, as its `handle_event` wants it.
+pub(crate) fn with_function(mut input: Value, function: &str) -> Value {
+    input["function"] = function.into();
+    input
+}
+
+/// A theme's file as a handler.
+pub(crate) fn source(theme: &str) -> String {
+    format!("{COMMON}\n{theme}\n")
+}
+
+pub(crate) fn interpreter() -> PathBuf {
+    std::env::var_os("SORTIE_TEST_PYTHON").map(PathBuf::from).unwrap_or_else(|| {
+        panic!("SORTIE_TEST_PYTHON must name a Python 3.12 or newer with `requests` (`make test` sets it)")
+    })
+}
+
+fn call(source: &str, input: Value, given: Given) -> Call {
+    let mut content = json!({
+        "handler": {"kind": "python", "source": source},
+        "reuse": if given.warm { "warm" } else { "fresh" },
+        "memory_mb": given.memory_mb,
+    });
+    if let Some(egress) = given.egress {
+        content["egress"] = egress;
+    }
+    let content: Content = serde_json::from_value(content).unwrap();
+    let spec = JobSpec {
+        id: JobId::generate(),
+        tenant: TenantId::standard(),
+        action: ActionName::new("test.attack").unwrap(),
+        version: Some(1),
+        content_hash: content.hash(),
+        input: Json::from(input),
+        lane: Lane::standard(),
+        priority: Priority::Normal,
+        created_at: Timestamp::now(),
+        run_at: None,
+        deadline: Timestamp::now().plus(Duration::from_secs(60)),
+        timeout_ms: 30_000,
+        retry: Default::default(),
+        labels: Default::default(),
+        traceparent: None,
+        reply: None,
+        key: None,
+    };
+    let secrets = given.secrets.into_iter();
+    let secrets = secrets.map(|(name, value)| (SecretName::new(name).unwrap(), Secret::new(value))).collect();
+    let limit = Limit::Timeout(given.limit);
+    Call { spec: Arc::new(spec), attempt: 1, content: Arc::new(content), limit, secrets }
+}
+
+impl Ran {
+    pub(crate) fn value(&self) -> Value {
+        match &self.ending {
+            Ending::Returned(value) => value.value(),
+            other => panic!("no result: {other:?}"),
+        }
+    }
+
+    /// It failed, or crashed, with this code.
+    pub(crate) fn assert_fails(&self, code: Code) -> &JobError {
+        match &self.ending {
+            Ending::Failed { error, .. } | Ending::Crashed(error) if error.code == code => error,
+            other => panic!("no failure {code:?}: {other:?}"),
+        }
+    }
+
+    /// It was stopped at its limit, and ended soon after that.
+    pub(crate) fn assert_stopped(&self, limit: Duration) {
+        assert!(matches!(self.ending, Ending::Interrupted), "{:?}", self.ending);
+        assert!(self.took < limit + Duration::from_secs(5), "it was not stopped in time: {:?}", self.took);
+    }
+
+    /// All data of a kind of events.
+    pub(crate) fn of_kind(&self, kind: &str) -> Vec<&Value> {
+        self.events.iter().filter(|(found, _)| *found == kind).map(|(_, data)| data).collect()
+    }
+}
+
+/// Every outcome in `told` (an object, at any depth) is one of `allowed`.
+pub(crate) fn assert_each(told: &Value, allowed: &[&str]) {
+    fn leaves(path: String, value: &Value, found: &mut Vec<(String, Value)>) {
+        match value {
+            Value::Object(fields) => {
+                fields.iter().for_each(|(name, value)| leaves(format!("{path}/{name}"), value, found));
+            }
+            leaf => found.push((path, leaf.clone())),
+        }
+    }
+    let mut found = Vec::new();
+    leaves(String::new(), told, &mut found);
+    assert!(!found.is_empty(), "nothing was tried");
+    for (path, outcome) in found {
+        let fits = outcome.as_str().is_some_and(|outcome| allowed.contains(&outcome));
+        assert!(fits, "{path}: {outcome}, not one of {allowed:?}");
+    }
+}
