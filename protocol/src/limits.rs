@@ -17,6 +17,8 @@ pub const CHUNK_BYTES: usize = 256 * 1024;
 pub const LOG_BYTES: usize = 64 * 1024;
 /// Chunk, log and progress events of one attempt.
 pub const EVENTS: u64 = 10_000;
+/// Events that one attempt tells in a second; a second's worth may come at once, and a faster handler waits.
+pub const EVENTS_PER_SECOND: u32 = 5_000;
 /// A stored error's message, in bytes.
 pub const ERROR_BYTES: usize = 8 * 1024;
 

@@ -5,6 +5,7 @@
 //! has. A full buffer makes the handler wait. Secrets of the call are cut out on the way in: `redact` says how.
 
 mod buffer;
+mod pace;
 mod redact;
 mod spellings;
 
@@ -19,8 +20,10 @@ use protocol::outcome::Ending;
 use protocol::ports::{Appended, Store};
 use serde::Serialize;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use buffer::Buffer;
+use pace::Pace;
 pub(crate) use redact::Redactor;
 
 use crate::backoff::Backoff;
@@ -55,6 +58,7 @@ pub struct EventSink {
 #[derive(Debug)]
 struct Shared {
     buffer: Mutex<Buffer>,
+    pace: Mutex<Pace>,
     filled: Notify,
     drained: Notify,
     faulted: Notify,
@@ -72,24 +76,25 @@ impl EventSink {
     pub fn without_secrets(metrics: Metrics, secrets: &Secrets) -> Self {
         let (filled, drained, faulted) = (Notify::new(), Notify::new(), Notify::new());
         let redactor = Redactor::new(secrets);
-        let shared = Shared { buffer: Mutex::default(), filled, drained, faulted, metrics, redactor };
+        let pace = Mutex::new(Pace::new(Instant::now()));
+        let shared = Shared { buffer: Mutex::default(), pace, filled, drained, faulted, metrics, redactor };
         Self { shared: Arc::new(shared) }
     }
 
-    /// A value that the handler yielded. Waits while the buffer is full.
+    /// A value that the handler yielded. Waits while the buffer is full, or the handler is too fast.
     pub async fn chunk(&self, value: Json) {
         self.room().await;
         let value = self.shared.redactor.json(value);
         self.put(|buffer| buffer.chunk(value));
     }
 
-    /// Text that the handler printed or logged. Waits while the buffer is full.
+    /// Text that the handler printed or logged. Waits while the buffer is full, or the handler is too fast.
     pub async fn log(&self, stream: LogStream, text: &str) {
         self.room().await;
         self.put(|buffer| buffer.log(stream, text, &self.shared.redactor));
     }
 
-    /// How far the handler is, from 0 to 1. Waits while the buffer is full.
+    /// How far the handler is, from 0 to 1. Waits while the buffer is full, or the handler is too fast.
     pub async fn progress(&self, fraction: f64, message: Option<&str>) {
         self.room().await;
         let message = message.map(|message| self.shared.redactor.text(message));
@@ -163,7 +168,12 @@ impl EventSink {
         }
     }
 
+    /// Waits until one more event may be told.
     async fn room(&self) {
+        let pause = self.shared.pace.lock().unwrap_or_else(PoisonError::into_inner).take(Instant::now());
+        if !pause.is_zero() {
+            tokio::time::sleep(pause).await;
+        }
         loop {
             let mut drained = pin!(self.shared.drained.notified());
             drained.as_mut().enable();
