@@ -3,7 +3,7 @@
 
 STATE ?= .sortie
 
-.PHONY: help run test check build clean
+.PHONY: help run test check bench build clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1|/p' Makefile | column -t -s '|'
@@ -18,7 +18,11 @@ test: ## run every test; RabbitMQ and Redis are found or started
 
 check: ## what a change must pass besides the tests: format, lints
 	@cargo fmt --all --check
-	@cargo clippy --workspace --all-targets --locked --quiet -- -D warnings
+	@cargo clippy --workspace --all-targets --features fault-runs --locked --quiet -- -D warnings
+	@cargo clippy --workspace --test attacks --test endurance --locked --quiet -- -D warnings
+
+bench: ## measure, and print the figures (tests/bench/README.md says what they mean)
+	@tests/bench/run
 
 build: ## the release binary, target/release/sortie
 	@cargo build --release --locked --bin sortie

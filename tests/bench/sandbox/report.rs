@@ -35,11 +35,11 @@ impl Sample {
         Self { name, times }
     }
 
-    /// The time below which this part of all times lies, in ms.
-    fn quantile(&self, part: f64) -> f64 {
+    /// The time that so many of a hundred don't exceed, in ms.
+    fn percentile(&self, percent: usize) -> f64 {
         let mut times = self.times.clone();
         times.sort_unstable();
-        let rank = (part * times.len() as f64).ceil() as usize;
+        let rank = (times.len() * percent).div_ceil(100);
         times[rank.clamp(1, times.len()) - 1].as_secs_f64() * 1000.0
     }
 }
@@ -71,8 +71,8 @@ impl Report {
     fn json(&self) -> Value {
         let times = self.samples.iter().map(|sample| {
             let value = json!({
-                "p50_ms": round(sample.quantile(0.5)),
-                "p99_ms": round(sample.quantile(0.99)),
+                "p50_ms": round(sample.percentile(50)),
+                "p99_ms": round(sample.percentile(99)),
                 "count": sample.times.len(),
             });
             (sample.name.to_owned(), value)
@@ -105,7 +105,7 @@ impl fmt::Display for Report {
         let cores = std::thread::available_parallelism().map_or(0, usize::from);
         writeln!(f, "| one at a time, {cores} cores | p50 | p99 | of |\n|---|---:|---:|---:|")?;
         for sample in &self.samples {
-            let (p50, p99) = (sample.quantile(0.5), sample.quantile(0.99));
+            let (p50, p99) = (sample.percentile(50), sample.percentile(99));
             writeln!(f, "| {} | {p50:.2} ms | {p99:.2} ms | {} |", sample.name, sample.times.len())?;
         }
         writeln!(f, "\n| all {} slots busy | calls per second |\n|---|---:|", crate::SLOTS)?;

@@ -114,13 +114,12 @@ class Capture:
     def __init__(self, channel: Channel) -> None:
         self.log = Log(channel)
         self.streams = (Stream(self.log, "stdout", 1), Stream(self.log, "stderr", 2))
-        self._handler = LogHandler(self.log)
+        logging.root.handlers[:] = [LogHandler(self.log)]
+        logging.root.setLevel(logging.INFO)
 
     def install(self) -> None:
-        """Puts them in place."""
+        """Takes the streams. Until then they are those of the process: what goes wrong there is told by them."""
         sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__ = self.streams  # type: ignore[misc,assignment]
-        logging.root.handlers[:] = [self._handler]
-        logging.root.setLevel(logging.INFO)
 
     def flush(self) -> None:
         """Sends unfinished lines, so that they come before the next frame."""

@@ -54,6 +54,7 @@ def main(outfit: Outfit, calls: int, answers: int, raw: int, template: int) -> N
     # A group of our own, so that a signal to "our group" reaches neither template nor worker.
     os.setpgid(0, 0)
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    limit_descriptors()
     os.dup2(raw, 1)
     os.dup2(raw, 2)
     os.close(raw)
@@ -131,6 +132,14 @@ def private_memory() -> int:
     """The bytes that `limit_memory` counts."""
     with open("/proc/self/statm", "rb") as statm:
         return int(statm.read().split()[5]) * resource.getpagesize()
+
+
+def limit_descriptors() -> None:
+    """Bounds open descriptors to a quarter of what the template may have. Those under way in messages that nobody
+    takes are counted for the user, over all slots, and refused to whoever may have fewer than there are: so calls
+    can't keep a template from passing its own."""
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1] // 4
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def limit_memory(most: int) -> None:

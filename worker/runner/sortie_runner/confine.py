@@ -28,11 +28,13 @@ NAMESPACES = {
 }
 # What a slot can write to.
 WRITABLE = ["/tmp", "/dev/shm"]
+# Files of /proc that tell of the whole machine: keys of whoever has our user number, and what hardware is doing.
+COVERED = ["keys", "key-users", "interrupts", "softirqs"]
 # sandbox::tree: the one user there is.
 USER = 1000
 
 # linux/mount.h, linux/prctl.h, linux/capability.h, linux/sockios.h, linux/if.h
-MS_NOSUID, MS_NODEV, MS_NOEXEC = 2, 4, 8
+MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_BIND = 2, 4, 8, 4096
 PR_SET_DUMPABLE, PR_SET_SECCOMP, PR_CAPBSET_DROP = 4, 22, 24
 PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 36, 38
 SECCOMP_MODE_FILTER = 2
@@ -75,10 +77,13 @@ def adopt_orphans() -> None:
 def furnish(settings: "Settings") -> socket.socket:
     """Mounts what is private, brings the loopback up; the socket of the way out. Needs all capabilities over the new
     namespaces, which are given up afterwards."""
-    mount("proc", "/proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, "")
+    mount("proc", "/proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
+    for name in COVERED:
+        if os.path.exists(f"/proc/{name}"):
+            mount("", f"/proc/{name}", MS_BIND, source="/dev/null")
     size = f"size={settings.tmp_bytes},nr_inodes={settings.tmp_files},mode=700"
     for directory in WRITABLE:
-        mount("tmpfs", directory, MS_NOSUID | MS_NODEV, size)
+        mount("tmpfs", directory, MS_NOSUID | MS_NODEV, options=size)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
         fcntl.ioctl(any_socket, SIOCSIFFLAGS, struct.pack("16sH22x", b"lo", IFF_UP))
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
@@ -130,9 +135,9 @@ def install_filters(data: bytes) -> None:
         at += 4 + 8 * count
 
 
-def mount(kind: str, target: str, flags: int, options: str) -> None:
-    """Mounts a file system of the kernel's own."""
-    done = libc.mount(b"sortie", target.encode(), kind.encode(), ctypes.c_ulong(flags), options.encode())
+def mount(kind: str, target: str, flags: int, options: str = "", source: str = "sortie") -> None:
+    """Mounts a file system of the kernel's own, or a file over another."""
+    done = libc.mount(source.encode(), target.encode(), kind.encode(), ctypes.c_ulong(flags), options.encode())
     check(f"mounting {target}", done)
 
 

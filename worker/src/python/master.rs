@@ -26,8 +26,9 @@ const LIVED: Duration = Duration::from_secs(5);
 const LAST_WORDS: Duration = Duration::from_millis(100);
 /// How much of a line of them is kept.
 const LINE_BYTES: usize = 4 * 1024;
-/// Descriptors that a process of a slot may have open.
-const OPEN_FILES: u64 = 1024;
+/// Descriptors that a template may have open. A call may have a quarter (sortie_runner/child.py): descriptors that are
+/// under way in messages are counted for the user, over all slots, and are refused to whoever has a limit below them.
+const OPEN_FILES: u64 = 4096;
 /// What a slot's private directories may hold each.
 pub(super) const TMP_BYTES: u64 = 64 * 1024 * 1024;
 const TMP_FILES: u64 = 16 * 1024;

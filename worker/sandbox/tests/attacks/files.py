@@ -184,8 +184,8 @@ def reads_the_secrets_of_the_kernel(data, context):
     if os.path.exists("/proc/kallsyms"):
         with open("/proc/kallsyms") as symbols:
             addresses = [line for line in itertools.islice(symbols, 2000) if int(line.split()[0], 16)]
-    keys = read("/proc/keys").decode().splitlines() if os.path.exists("/proc/keys") else []
-    return {"files": files, "addresses": addresses, "keys": keys}
+    machine = [name for name in ("keys", "key-users", "interrupts", "softirqs") if os.path.exists(f"/proc/{name}")]
+    return {"files": files, "addresses": addresses, "machine": [name for name in machine if read(f"/proc/{name}")]}
 
 
 def writes_settings_of_the_kernel(data, context):
@@ -234,6 +234,8 @@ def finds_a_mount_that_can_be_written_or_grants_rights(data, context):
                 devices_honoured.add(place)
     for name in ("null", "zero", "full", "random", "urandom"):
         devices.add(f"/dev/{name}")
+    # Covered by /dev/null.
+    devices.update(place for place in devices_honoured if os.path.samefile(place, "/dev/null"))
     return {
         "writable": sorted(writable),
         "setuid": sorted(setuid),

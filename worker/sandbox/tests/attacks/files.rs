@@ -142,7 +142,7 @@ async fn reads_the_secrets_of_the_kernel(stage: &mut Stage) {
     let told = stage.inside().await;
     assert_each(&told["files"], &["ENOENT", "EACCES", "EPERM"]);
     assert_eq!(told["addresses"], json!([]), "addresses of the kernel");
-    assert_eq!(told["keys"], json!([]), "keys of the host");
+    assert_eq!(told["machine"], json!([]), "keys and hardware of the host");
 }
 
 async fn writes_settings_of_the_kernel(stage: &mut Stage) {

@@ -28,6 +28,8 @@ mod user;
 
 use std::process::ExitCode;
 
+use run::Attack;
+
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.first().map(String::as_str) {
@@ -53,7 +55,7 @@ fn all(arguments: &[String]) -> ExitCode {
         leftovers::attacks(),
         others::attacks(),
     ];
-    let attacks: Vec<_> = themes.into_iter().flatten().filter(|attack| attack.is_any_of(&wanted)).collect();
+    let attacks: Vec<_> = in_turn(themes).filter(|attack| attack.is_any_of(&wanted)).collect();
     if arguments.iter().any(|word| word == "--list") {
         attacks.iter().for_each(|attack| println!("{}: test", attack.name));
         return ExitCode::SUCCESS;
@@ -71,4 +73,11 @@ fn all(arguments: &[String]) -> ExitCode {
         return done.code();
     }
     user::run_as_ordinary(&wanted, done.held)
+}
+
+/// One of each theme in turn: those of some can't run beside each other.
+fn in_turn(themes: [Vec<Attack>; 9]) -> impl Iterator<Item = Attack> {
+    let longest = themes.iter().map(Vec::len).max().unwrap_or_default();
+    let mut themes = themes.map(Vec::into_iter);
+    (0..longest).flat_map(move |_| themes.each_mut().map(Iterator::next)).flatten()
 }

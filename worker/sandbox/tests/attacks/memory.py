@@ -36,14 +36,18 @@ def takes_memory_in_many_processes(data, context):
 
 
 def takes_memory_in_many_threads(data, context):
+    started = threading.Event()
+
     def take():
         hoard = []
+        started.wait()
         while True:
             hoard.append(bytearray(MIB))
 
     threading.stack_size(64 * 1024)
     for _ in range(50):
         threading.Thread(target=take, daemon=True).start()
+    started.set()
     take()
 
 

@@ -169,7 +169,17 @@ impl Stage {
         pool.call(&self.source, with_function(input, self.function), Given::default()).await.value()
     }
 
-    /// Tries the attack in one slot of a worker with two, with the other one beside it.
+    /// What the slot looked like to its first call.
+    pub(crate) fn before(&self) -> &Map<String, Value> {
+        &self.before
+    }
+
+    /// The name of the attack.
+    pub(crate) fn function(&self) -> &'static str {
+        self.function
+    }
+
+    /// The theme's file as a handler.
     pub(crate) fn source(&self) -> &str {
         &self.source
     }
