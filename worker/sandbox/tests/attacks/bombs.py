@@ -1,3 +1,4 @@
+"""Attacks that use something up: processes, descriptors, disk, output, processor time."""
 
 
 def forks_without_end(data, context):

@@ -1,3 +1,4 @@
+"""Attacks on files: reading the host's, writing outside of the private directories, links, mounts, devices."""
 
 
 def reads_a_file_of_the_host(data, context):

@@ -1,3 +1,4 @@
+"""Attacks on the channel to the worker: forged, doubled, cut and foreign frames; closed and copied descriptors."""
 
 
 def channel():

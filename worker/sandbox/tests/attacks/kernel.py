@@ -1,3 +1,4 @@
+"""Attacks on the kernel by system calls: namespaces, mounts, keys, bpf, perf, io_uring, modules, clocks, limits."""
 
 CLONE_NEW = {"mount": 0x20000, "cgroup": 0x2000000, "uts": 0x4000000, "ipc": 0x8000000, "user": 0x10000000, "pid": 0x20000000, "net": 0x40000000}
 NEWUSER = CLONE_NEW["user"]

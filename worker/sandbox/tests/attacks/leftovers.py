@@ -1,3 +1,4 @@
+"""Attacks on the next call: what a call leaves behind in its process, its slot and its directories."""
 
 
 def leaves_a_thread(data, context):

@@ -1,3 +1,4 @@
+"""Attacks on memory: bombs of every kind, buffers of the kernel, what others have in theirs."""
 
 MIB = 1024 * 1024
 

@@ -1,3 +1,5 @@
+"""Attacks by the network: ways round the gate, spellings of addresses, names, redirects, other kinds of sockets."""
+
 import urllib.error
 import urllib.request
 

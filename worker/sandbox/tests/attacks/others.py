@@ -1,3 +1,4 @@
+"""Attacks on other calls and slots: their files, memory, processes, secrets."""
 
 
 def is_victim(data):

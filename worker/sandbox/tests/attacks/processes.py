@@ -1,3 +1,4 @@
+"""Attacks on processes: signals, tracing, surviving the end of the call, limits."""
 
 
 def alive(pid):
