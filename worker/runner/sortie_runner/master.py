@@ -14,7 +14,7 @@ import socket
 from dataclasses import dataclass
 from typing import NoReturn
 
-from . import child, template
+from . import child, immortal, template
 
 PRELOAD = (
     "asyncio base64 collections concurrent.futures csv dataclasses datetime decimal email.message encodings.idna enum "
@@ -54,6 +54,7 @@ def main(settings: str) -> NoReturn:
     preload()
     outfit = child.outfit()
     gc.collect()
+    immortal.make_all()
     # What is there now is never looked at again by the collector: its pages stay shared.
     gc.freeze()
     gc.disable()

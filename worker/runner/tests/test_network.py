@@ -56,6 +56,12 @@ class Network(unittest.TestCase):
         self.addCleanup(sock.close)
         return sock
 
+    def closed_port(self) -> int:
+        """A port of the loopback where nobody listens."""
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port: int = free.getsockname()[1]
+            return port
+
     def failure(self, sock: socket.socket, address: tuple[Any, ...]) -> OSError:
         with self.assertRaises(OSError) as raised:
             network.connect(sock, address)
@@ -124,10 +130,38 @@ class Network(unittest.TestCase):
         self.assertEqual(network.connect_ex(sock, ("a.test", 1)), 0)
         self.assertEqual(sock.gettimeout(), 30)
 
+    def test_a_socket_that_does_not_block_can_go_elsewhere_after_the_sandbox_refused_it(self) -> None:
+        closed = ("127.0.0.1", self.closed_port())
+        server = socket.create_server(("127.0.0.1", 0))
+        self.addCleanup(server.close)
+
+        def then_elsewhere() -> int:
+            sock = self.fresh()
+            sock.setblocking(False)
+            self.assertFalse(network.reaches_own(sock, closed))
+            return network.Raw.connect_ex(sock, server.getsockname())
+
+        self.assertIn(then_elsewhere(), (0, errno.EINPROGRESS))
+        # What the system says otherwise: the next connect still answers for the one before.
+        with mock.patch.object(network, "settle"):
+            self.assertEqual(then_elsewhere(), errno.ECONNABORTED)
+
+    def test_connections_to_a_closed_port_of_the_sandbox_are_taken_to_the_gate(self) -> None:
+        gate = self.gate(*[CONNECTED] * 2)
+        port = self.closed_port()
+
+        async def main() -> None:
+            sock = self.fresh()
+            sock.setblocking(False)
+            await network.sock_connect_by_gate(asyncio.get_running_loop(), sock, ("127.0.0.1", port))
+
+        network.connect(self.fresh(), ("127.0.0.1", port))
+        asyncio.run(main())
+        gate.close()
+        self.assertEqual(gate.asked, [f"CONNECT 127.0.0.1:{port}"] * 2)
+
     def test_a_gate_that_is_not_there_is_named(self) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
-        with mock.patch.object(network, "_gate", port):
+        with mock.patch.object(network, "_gate", self.closed_port()):
             self.assertIn("egress gate", str(self.failure(self.fresh(), ("a.test", 1))))
 
     def test_datagrams_stay_within(self) -> None:

@@ -23,6 +23,7 @@ const FILES: &[(&str, &str)] = runner![
     "sortie_runner/emptying.py",
     "sortie_runner/failure.py",
     "sortie_runner/frames.py",
+    "sortie_runner/immortal.py",
     "sortie_runner/invoke.py",
     "sortie_runner/loader.py",
     "sortie_runner/master.py",
