@@ -17,9 +17,33 @@ pub struct Hub {
 #[derive(Debug)]
 struct Place {
     job: JobId,
-    // A counter that each watch compares: unlike a notification, it can't be missed between two looks.
-    changes: tokio::sync::watch::Sender<u64>,
+    // Counters that each watch compares: unlike a notification, they can't be missed between two looks.
+    news: tokio::sync::watch::Sender<Count>,
     hub: Hub,
+}
+
+#[derive(Debug, Default)]
+struct Count {
+    changes: u64,
+    ends: u64,
+}
+
+/// What happened to a job, as far as whoever wakes knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum News {
+    /// It changed, and isn't over.
+    Change,
+    /// It is over, or may be.
+    End,
+}
+
+impl Place {
+    fn tell(&self, news: News) {
+        self.news.send_modify(|count| {
+            count.changes += 1;
+            count.ends += u64::from(news == News::End);
+        });
+    }
 }
 
 impl Drop for Place {
@@ -37,20 +61,21 @@ impl Hub {
     pub fn watch(&self, job: JobId) -> Watch {
         let mut places = self.lock();
         let place = places.get(&job).and_then(Weak::upgrade).unwrap_or_else(|| {
-            let changes = tokio::sync::watch::Sender::new(0);
-            let place = Arc::new(Place { job, changes, hub: self.clone() });
+            let news = tokio::sync::watch::Sender::default();
+            let place = Arc::new(Place { job, news, hub: self.clone() });
             places.insert(job, Arc::downgrade(&place));
             place
         });
-        let changes = place.changes.subscribe();
-        Watch { _place: place, changes }
+        let news = place.news.subscribe();
+        let ends = news.borrow().ends;
+        Watch { _place: place, news, ends }
     }
 
-    /// Wakes everyone who watches `job`.
-    pub fn wake(&self, job: JobId) {
+    /// Wakes those who watch `job` for such news.
+    pub fn wake(&self, job: JobId, news: News) {
         let place = self.lock().get(&job).and_then(Weak::upgrade);
         if let Some(place) = place {
-            place.changes.send_modify(|count| *count += 1);
+            place.tell(news);
         }
     }
 
@@ -58,7 +83,7 @@ impl Hub {
     pub fn wake_all(&self) {
         let places: Vec<_> = self.lock().values().filter_map(Weak::upgrade).collect();
         for place in places {
-            place.changes.send_modify(|count| *count += 1);
+            place.tell(News::End);
         }
     }
 
@@ -71,31 +96,67 @@ impl Hub {
 #[derive(Debug)]
 pub struct Watch {
     _place: Arc<Place>,
-    changes: tokio::sync::watch::Receiver<u64>,
+    news: tokio::sync::watch::Receiver<Count>,
+    ends: u64,
 }
 
 impl Watch {
     /// Returns once the job changed since the watch was made or since the last call returned.
     pub async fn changed(&mut self) {
-        if self.changes.changed().await.is_err() {
+        if self.news.changed().await.is_err() {
             // The sender lives as long as this watch does; without it nothing can change any more.
             std::future::pending::<()>().await;
+        }
+    }
+
+    /// Returns once the job may have ended since the watch was made or since the last call returned: for who wants
+    /// its end alone, and needn't look at each of its changes.
+    pub async fn ended(&mut self) {
+        loop {
+            let ends = self.news.borrow_and_update().ends;
+            if ends != self.ends {
+                self.ends = ends;
+                return;
+            }
+            self.changed().await;
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::future::poll_fn;
+    use std::pin::pin;
+    use std::task::Poll;
+
     use super::*;
 
     #[tokio::test]
     async fn a_change_between_two_looks_is_never_missed() {
         let (hub, job) = (Hub::default(), JobId::generate());
         let mut watch = hub.watch(job);
-        hub.wake(job);
+        hub.wake(job, News::Change);
         watch.changed().await;
         hub.wake_all();
         watch.changed().await;
+        watch.ended().await;
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_the_end_sleeps_through_changes() {
+        let (hub, job) = (Hub::default(), JobId::generate());
+        let mut watch = hub.watch(job);
+        hub.wake(job, News::Change);
+        assert!(sleeps(&mut watch).await);
+        hub.wake(job, News::End);
+        hub.wake(job, News::Change);
+        watch.ended().await;
+        assert!(sleeps(&mut watch).await);
+    }
+
+    async fn sleeps(watch: &mut Watch) -> bool {
+        let mut ended = pin!(watch.ended());
+        poll_fn(|context| Poll::Ready(ended.as_mut().poll(context).is_pending())).await
     }
 
     #[tokio::test]
@@ -106,6 +167,6 @@ mod tests {
         assert_eq!(hub.lock().len(), 1);
         drop(two);
         assert_eq!(hub.lock().len(), 0);
-        hub.wake(job);
+        hub.wake(job, News::End);
     }
 }

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use protocol::error::Problem;
+use protocol::hub::Watch;
 use protocol::id::JobId;
 use protocol::job::Job;
 use tokio::time::Instant;
@@ -20,39 +21,51 @@ pub(crate) async fn wait(
     id: JobId,
     limit: Duration,
 ) -> Result<Job, Problem> {
+    // First the watch, then the look: an end between the two would otherwise be missed.
+    let watch = dispatcher.store().watch(id);
     let mut job = get(dispatcher, caller, id).await?;
-    follow(dispatcher, &mut job, limit).await?;
+    follow(dispatcher, &mut job, watch, limit).await?;
     Ok(job)
 }
 
 /// Waits for a job that was just accepted. Troubles end the waiting, not the job.
 pub(crate) async fn await_accepted(dispatcher: &Dispatcher, mut job: Job, limit: Duration) -> Job {
-    if let Err(problem) = follow(dispatcher, &mut job, limit).await {
+    let watch = dispatcher.store().watch(job.spec.id);
+    let following = async {
+        look(dispatcher, &mut job).await?;
+        follow(dispatcher, &mut job, watch, limit).await
+    };
+    if let Err(problem) = following.await {
         tracing::warn!(job = %job.spec.id, %problem, "waiting for an accepted job was given up");
     }
     job
 }
 
-/// Keeps `job` up to date until it is finished, the time is over, or this process stops.
-async fn follow(dispatcher: &Dispatcher, job: &mut Job, limit: Duration) -> Result<(), Problem> {
-    if job.state.is_terminal() {
-        return Ok(());
-    }
-    let _counted = dispatcher.metrics().waiter();
-    let (store, id) = (dispatcher.store(), job.spec.id);
+/// Waits until `job`, as it was after `watch` was made, is finished, the time is over, or this process stops; then it
+/// is as it is.
+async fn follow(
+    dispatcher: &Dispatcher,
+    job: &mut Job,
+    mut watch: Watch,
+    limit: Duration,
+) -> Result<(), Problem> {
     let end = Instant::now() + limit.min(dispatcher.options().wait_ceiling);
-    // First the watch, then the look: a change between the two would otherwise be missed.
-    let mut watch = store.watch(id);
-    loop {
-        let now = store.get(&job.spec.tenant, id).await.map_err(trouble::problem)?;
-        *job = now.ok_or_else(|| no_job(id))?;
-        if job.state.is_terminal() {
-            return Ok(());
-        }
+    let _counted = (!job.state.is_terminal()).then(|| dispatcher.metrics().waiter());
+    let mut over = limit.is_zero();
+    while !over && !job.state.is_terminal() {
         tokio::select! {
-            () = watch.changed() => {}
-            () = tokio::time::sleep_until(end) => return Ok(()),
-            () = dispatcher.closing().cancelled() => return Ok(()),
+            () = watch.ended() => {}
+            () = tokio::time::sleep_until(end) => over = true,
+            () = dispatcher.closing().cancelled() => over = true,
         }
+        look(dispatcher, job).await?;
     }
+    Ok(())
+}
+
+/// Reads the job again.
+async fn look(dispatcher: &Dispatcher, job: &mut Job) -> Result<(), Problem> {
+    let now = dispatcher.store().get(&job.spec.tenant, job.spec.id).await.map_err(trouble::problem)?;
+    *job = now.ok_or_else(|| no_job(job.spec.id))?;
+    Ok(())
 }

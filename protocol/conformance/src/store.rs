@@ -195,6 +195,7 @@ macro_rules! __every_store_rule {
                 a_watch_wakes_on_every_change
                 a_watch_wakes_when_a_waiting_job_is_cancelled
                 a_watch_wakes_when_a_sweep_ends_the_job
+                who_waits_for_the_end_wakes_however_the_job_ends
                 every_watch_on_a_job_wakes
                 no_event_is_missed_between_watch_and_read
                 a_watch_can_be_made_before_its_job

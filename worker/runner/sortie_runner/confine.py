@@ -28,8 +28,9 @@ NAMESPACES = {
 }
 # What a slot can write to.
 WRITABLE = ["/tmp", "/dev/shm"]
-# Files of /proc that tell of the whole machine: keys of whoever has our user number, and what hardware is doing.
-COVERED = ["keys", "key-users", "interrupts", "softirqs"]
+# Files of /proc that tell of the whole machine: keys of whoever has our user number, what hardware is doing, and locks:
+# those of open file descriptions belong to no process, so each slot would see all.
+COVERED = ["keys", "key-users", "interrupts", "softirqs", "locks"]
 # sandbox::tree: the one user there is.
 USER = 1000
 

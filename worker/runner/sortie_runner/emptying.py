@@ -21,6 +21,12 @@ class Writable:
         directory = os.open(path, DIRECTORY)
         self._flags = _flags(directory)
         os.close(directory)
+        self._mode = os.stat(path).st_mode
+        self._taken = self._take()
+
+    def is_empty(self) -> bool:
+        """True if nothing is in it that takes room, and it can be entered: where it is a file system of its own."""
+        return self._taken == self._take() and os.lstat(self.path).st_mode == self._mode
 
     def empty(self) -> None:
         """Removes what a call wrote. Never follows a link; fails if the directory itself is no longer ours."""
@@ -42,6 +48,11 @@ class Writable:
             os.rmdir(self.path)
         except OSError:
             pass
+
+    def _take(self) -> tuple[int, int]:
+        """What its file system holds: files and blocks."""
+        told = os.statvfs(self.path)
+        return told.f_files - told.f_ffree, told.f_blocks - told.f_bfree
 
     def _reset(self, directory: int) -> None:
         try:

@@ -14,6 +14,8 @@ from typing import Any
 HEADER = struct.Struct(">I")
 # The source of an action, an input, and what surrounds them.
 CALL_BYTES = 4 * 1024 * 1024
+# What is read at once, at least: a small call in one piece.
+READ_BYTES = 16 * 1024
 # Exit status of a process whose channel is gone: the handler closed it, or the worker is dead.
 CHANNEL_GONE = 70
 
@@ -42,6 +44,7 @@ class Channel:
         self._calls = self._answers = -1
         self._open = False
         self._lock = threading.Lock()
+        self._read = b""
 
     def open(self, calls: int, answers: int) -> None:
         """Gives it its pipes: it can be made before them."""
@@ -84,13 +87,19 @@ class Channel:
                     pass
 
     def _exactly(self, size: int) -> bytes | None:
-        data = bytearray()
-        while len(data) < size:
-            try:
-                part = os.read(self._calls, min(size - len(data), 1024 * 1024))
-            except OSError:
-                return None
-            if not part:
-                return None
-            data += part
-        return bytes(data)
+        data = self._read
+        if len(data) < size:
+            parts, missing = [data], size - len(data)
+            while missing > 0:
+                try:
+                    # A whole frame at once, if it is small; there is never more than one.
+                    part = os.read(self._calls, max(missing, READ_BYTES))
+                except OSError:
+                    return None
+                if not part:
+                    return None
+                parts.append(part)
+                missing -= len(part)
+            data = b"".join(parts)
+        self._read = data[size:]
+        return data[:size]

@@ -143,9 +143,14 @@ class Template:
         """Kills what the call left (and its own process unless it is kept), empties the directory, says so."""
         kept = self.call_pid if keep else None
         own = self.call_pid is not None and kept is None
-        # A process that never started another has left none. The worker need not wait until it is taken apart.
-        single = own and self.alone and last_pid() == self.call_pid
+        # A process that never started another, nor a thread, has left none.
+        single = self.alone and self.call_pid is not None and last_pid() == self.call_pid
+        if single and kept and all(directory.is_empty() for directory in self.directories):
+            self.tell({"kind": "clean", "leftovers": 0})
+            return
+        single = single and own
         if single:
+            # The worker need not wait until it is taken apart.
             kill(-1)
             self.tell({"kind": "clean", "leftovers": 0})
         killed = self.kill_all(kept)
@@ -187,8 +192,11 @@ class Template:
 def last_pid() -> int:
     """The number that the newest process or thread of our process namespace was given. No later one has been given as
     long as its own is taken."""
-    with open("/proc/loadavg", "rb") as told:
-        return int(told.read().split()[-1])
+    told = os.open("/proc/loadavg", os.O_RDONLY)
+    try:
+        return int(os.read(told, 128).rpartition(b" ")[2])
+    finally:
+        os.close(told)
 
 
 def reap() -> Iterator[int]:

@@ -81,7 +81,7 @@ local function commit(job)
         set('seq', job.seq + #events)
     end
     if #fields > 0 then redis.call('HSET', JOB, unpack(fields)) end
-    redis.call('PUBLISH', CONST.wake, ID)
+    redis.call('PUBLISH', CONST.wake, TERMINAL[job.state] and ID .. ' end' or ID)
 end
 
 -- Moves the job to another state, and takes it out of the index of the state it is in.

@@ -1,7 +1,7 @@
 //! Wake-ups from other processes: a subscription each for "this job changed" and for "someone asked to cancel
 //! this job", made on the first watch. Their connections are their own, and are made anew for ever.
 //!
-//! A message carries a job's id and nothing else. What was missed while a subscription was away doesn't
+//! A message carries a job's id, with ` end` behind it if the job is over. What was missed while a subscription was away doesn't
 //! matter: once it is back, everybody is woken and reads again.
 
 use std::hash::{BuildHasher, RandomState};
@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use protocol::hub::{Hub, Watch};
+use protocol::hub::{Hub, News, Watch};
 use protocol::id::JobId;
 use redis::{Client, RedisResult};
 use tokio::runtime::Handle;
@@ -29,7 +29,7 @@ const QUIET: Duration = Duration::from_secs(5);
 const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
 
 /// Who waits for news in this process. Its tasks end when it is dropped.
-pub(crate) struct News {
+pub(crate) struct Wakeups {
     client: Client,
     runtime: Handle,
     changes: Channel,
@@ -42,7 +42,7 @@ struct Channel {
     listener: OnceLock<AbortOnDropHandle<()>>,
 }
 
-impl News {
+impl Wakeups {
     /// Must be called inside a Tokio runtime.
     pub(crate) fn new(client: Client, keys: &Keys) -> Self {
         let channel = |name| Channel { name, hub: Hub::default(), listener: OnceLock::new() };
@@ -110,11 +110,9 @@ async fn session(client: &Client, channel: &str, hub: &Hub, subscribed: &mut boo
     loop {
         match timeout(QUIET, messages.next()).await {
             Ok(Some(message)) => {
-                let job =
-                    std::str::from_utf8(message.get_payload_bytes()).ok().and_then(|id| id.parse().ok());
                 // Anyone with rights on the channel may write there.
-                if let Some(job) = job {
-                    hub.wake(job);
+                if let Some((job, news)) = read(message.get_payload_bytes()) {
+                    hub.wake(job, news);
                 }
             }
             Ok(None) => return "the connection ended".into(),
@@ -125,6 +123,12 @@ async fn session(client: &Client, channel: &str, hub: &Hub, subscribed: &mut boo
             },
         }
     }
+}
+
+fn read(payload: &[u8]) -> Option<(JobId, News)> {
+    let text = std::str::from_utf8(payload).ok()?;
+    let (id, news) = text.strip_suffix(" end").map_or((text, News::Change), |id| (id, News::End));
+    Some((id.parse().ok()?, news))
 }
 
 /// Between half of `pause` and all of it, so that clients of a server that comes back don't come all at once.

@@ -25,7 +25,7 @@ use redis::{Client, Script};
 
 use crate::connection::Connection;
 use crate::keys::{Index, Keys};
-use crate::news::News;
+use crate::news::Wakeups;
 use scripts::Scripts;
 
 /// Jobs and events on Redis.
@@ -33,7 +33,7 @@ pub(crate) struct RedisStore {
     connection: Arc<Connection>,
     keys: Keys,
     scripts: Scripts,
-    news: News,
+    news: Wakeups,
     options: StoreOptions,
 }
 
@@ -45,7 +45,7 @@ impl RedisStore {
         options: StoreOptions,
     ) -> Self {
         let scripts = Scripts::new(&keys, &options);
-        let news = News::new(client, &keys);
+        let news = Wakeups::new(client, &keys);
         Self { connection, keys, scripts, news, options }
     }
 

@@ -62,6 +62,24 @@ pub async fn a_watch_wakes_when_a_sweep_ends_the_job(store: Fixture) {
     store.wakes(&mut of_lost, &lost, |job| job.state == JobState::Queued).await;
 }
 
+pub async fn who_waits_for_the_end_wakes_however_the_job_ends(store: Fixture) {
+    let (sweeper, expired) = (store.other().await, job_with_deadline_in(50));
+    let (finished, cancelled) = (store.running().await, store.queued().await);
+    store.add(&expired).await;
+    let mut watches = [&finished, &cancelled, &expired].map(|spec| (spec, store.watch(spec.id)));
+    sweeper.end(&finished, 1, &succeed("1")).await;
+    sweeper.cancel(&cancelled.tenant, cancelled.id).await.unwrap();
+    until("the job is expired", || async { (sweeper.expire(10).await.unwrap() > 0).then_some(()) }).await;
+    for (spec, watch) in &mut watches {
+        loop {
+            soon("the watch wakes", watch.ended()).await;
+            if store.read(spec).await.state.is_terminal() {
+                break;
+            }
+        }
+    }
+}
+
 pub async fn every_watch_on_a_job_wakes(store: Fixture) {
     let spec = store.queued().await;
     let waiting: Vec<_> = (0..50)

@@ -1,5 +1,6 @@
 //! Cancelling: at once where nothing runs, else by asking the worker.
 
+use protocol::hub::News;
 use protocol::id::{JobId, TenantId};
 use protocol::lifecycle::End;
 use protocol::ports::Cancelled;
@@ -28,9 +29,9 @@ impl Work<'_> {
             self.end(&mut head, &End::cancelled())?;
             return Ok(Cancelled::Now);
         }
-        self.wake(job);
+        self.wake(job, News::Change);
         let hub = self.hubs.cancels.clone();
-        self.after_commit(move || hub.wake(job));
+        self.after_commit(move || hub.wake(job, News::Change));
         Ok(Cancelled::Asked)
     }
 }

@@ -2,6 +2,7 @@
 //! they are given up to date, add the event that tells the change, and wake who watches.
 
 use protocol::event::EventKind;
+use protocol::hub::News;
 use protocol::id::{JobId, WorkerId};
 use protocol::isolation::Isolation;
 use protocol::job::{JobSpec, Reason};
@@ -151,7 +152,8 @@ impl Work<'_> {
             "INSERT INTO events (job, seq, kind, at, attempt, data) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
         )?
         .execute((head.row, head.last_seq, Word(kind), At(self.now), head.attempt, data.text()))?;
-        self.wake(head.id);
+        // The last event of a job is its result.
+        self.wake(head.id, if kind == EventKind::Result { News::End } else { News::Change });
         Ok(())
     }
 
@@ -166,8 +168,8 @@ impl Work<'_> {
     }
 
     /// Wakes, after the commit, who watches the job.
-    pub(super) fn wake(&self, job: JobId) {
+    pub(super) fn wake(&self, job: JobId, news: News) {
         let hub = self.hubs.changes.clone();
-        self.after_commit(move || hub.wake(job));
+        self.after_commit(move || hub.wake(job, news));
     }
 }
