@@ -2,6 +2,7 @@
 # A fresh machine needs a Rust toolchain, a C compiler and make; the rest is found, installed or started.
 
 STATE ?= .sortie
+FORM ?= quick
 
 .PHONY: help run test check bench build clean
 
@@ -21,8 +22,8 @@ check: ## what a change must pass besides the tests: format, lints
 	@cargo clippy --workspace --all-targets --features fault-runs --locked --quiet -- -D warnings
 	@cargo clippy --workspace --test attacks --test endurance --locked --quiet -- -D warnings
 
-bench: ## measure, and print the figures (tests/bench/README.md says what they mean)
-	@tests/bench/run
+bench: ## measure, and print the figures, in 7 minutes; FORM=full takes 40 (tests/bench/README.md says what they mean)
+	@tests/bench/run all $(FORM)
 
 build: ## the release binary, target/release/sortie
 	@cargo build --release --locked --bin sortie

@@ -3,9 +3,10 @@
 
 use protocol::secret::Secret;
 
+use crate::master_key::Origin;
 use crate::render::say;
 use crate::run::Running;
-use crate::settings::{Role, Settings};
+use crate::settings::Settings;
 use crate::{admin_key, isolation, master_key};
 
 /// Says that the process runs, and what it is.
@@ -80,13 +81,10 @@ fn key(settings: &Settings, made: bool) -> String {
 }
 
 fn secrets(settings: &Settings) -> String {
-    match (&settings.master_key, &settings.master_key_file) {
-        (Some(_), _) => "master key set from outside".to_owned(),
-        (None, Some(file)) => format!("master key in {}", file.display()),
-        (None, None) if settings.role == Role::Serve => {
-            format!("master key in {}", master_key::path(&settings.data).display())
-        }
-        (None, None) => "can't be used: no master key is set".to_owned(),
+    match master_key::origin(settings) {
+        Origin::Setting => "master key set from outside".to_owned(),
+        Origin::File(path) | Origin::Own(path) => format!("master key in {}", path.display()),
+        Origin::Nowhere => "can't be used: no master key is set".to_owned(),
     }
 }
 

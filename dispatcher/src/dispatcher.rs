@@ -2,76 +2,41 @@
 //! inbox, facades) is a client of this and adds nothing but its own spelling.
 //!
 //! Each verb takes the [`Caller`], checks the scope, then whether the caller may touch the action, then
-//! does its work. A [`Problem`] means that nothing was done.
+//! does its work. A [`Problem`] means that nothing was done. What a dispatcher is made of is in [`parts`].
 
-use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
+mod parts;
+
+use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::action::{Action, Content, VersionInfo};
-use protocol::error::{Code, Problem};
-use protocol::id::{ActionName, JobId, KeyId, Lane, SecretName, TenantId};
+use protocol::error::Problem;
+use protocol::id::{ActionName, JobId, KeyId, SecretName, TenantId};
 use protocol::job::Job;
 use protocol::key::Key;
-use protocol::ports::{
-    Cancelled, Inbox, JobFilter, JobsPage, Published, PutSecret, Queue, Registry, SecretInfo, Store,
-};
+use protocol::ports::{Cancelled, JobFilter, JobsPage, Published, PutSecret, SecretInfo};
 use protocol::secret::Secret;
-use tokio::sync::Notify;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
-use crate::access::{self, Admin, Caller, Verb};
+use crate::access::{self, Caller, Verb};
 use crate::catalog::{self, ActionsPage, Publish, Test};
-use crate::intake::admit::QueueHealth;
-use crate::intake::resolve::Known;
 use crate::intake::{self, Origin, Submit};
 use crate::keys::{self, NewKey};
-use crate::metrics::Metrics;
-use crate::options::Options;
 use crate::outcome::{self, EventReader};
 use crate::secrets::{self, NewSecret};
 
-/// Lanes whose depth is shown. More than anyone names; a bound on what callers can make us remember.
-const LANES: usize = 64;
-
-/// The backends that a dispatcher works on.
-#[derive(Clone)]
-pub struct Ports {
-    /// Where jobs are published.
-    pub queue: Arc<dyn Queue>,
-    /// Where jobs are recorded.
-    pub store: Arc<dyn Store>,
-    /// Where actions and keys are kept.
-    pub registry: Arc<dyn Registry>,
-    /// Where requests arrive as messages, if they do.
-    pub inbox: Option<Arc<dyn Inbox>>,
-}
+pub use parts::Ports;
 
 /// A dispatcher. Cheap to clone; all clones are one.
 #[derive(Clone)]
 pub struct Dispatcher {
-    inner: Arc<Inner>,
-}
-
-struct Inner {
-    ports: Ports,
-    options: Options,
-    metrics: Metrics,
-    admin: Admin,
-    known: Known,
-    queue_health: QueueHealth,
-    lanes: Mutex<BTreeSet<Lane>>,
-    replies: Notify,
-    closing: CancellationToken,
-    tasks: TaskTracker,
+    parts: Arc<parts::Parts>,
 }
 
 /// Everything that can be asked for.
 impl Dispatcher {
     /// Who presents this secret.
     pub async fn authenticate(&self, secret: &Secret) -> Result<Caller, Problem> {
-        access::authenticate(&self.inner.admin, &*self.inner.ports.registry, secret).await
+        access::authenticate(self.admin(), &**self.registry(), secret).await
     }
 
     /// Accepts a job, or finds the one that the same request made before.
@@ -259,109 +224,5 @@ impl Dispatcher {
     pub async fn delete_secret(&self, caller: &Caller, name: &SecretName) -> Result<(), Problem> {
         caller.require(Verb::DeleteSecret)?;
         secrets::delete(self, caller, name).await
-    }
-}
-
-/// Making and stopping one.
-impl Dispatcher {
-    /// A dispatcher on these ports. It needs [`crate::background::run`] beside it.
-    pub fn new(ports: Ports, options: Options, metrics: Metrics) -> Self {
-        let inner = Inner {
-            admin: Admin::of(&options),
-            ports,
-            options,
-            metrics,
-            known: Known::default(),
-            queue_health: QueueHealth::default(),
-            lanes: Mutex::new(BTreeSet::from([Lane::standard()])),
-            replies: Notify::new(),
-            closing: CancellationToken::new(),
-            tasks: TaskTracker::new(),
-        };
-        Self { inner: Arc::new(inner) }
-    }
-
-    /// Whether jobs are accepted now: false while the queue is known to be away or this process stops.
-    pub fn accepts_jobs(&self) -> bool {
-        self.still_open().is_ok() && !self.queue_health().is_away()
-    }
-
-    /// Takes no more jobs (`draining`), answers every waiting request with what there is, and ends every
-    /// stream of events. [`crate::background::run`] begins its stop with this.
-    pub fn drain(&self) {
-        self.inner.closing.cancel();
-    }
-}
-
-/// What the parts of this crate share.
-impl Dispatcher {
-    pub(crate) fn queue(&self) -> &Arc<dyn Queue> {
-        &self.inner.ports.queue
-    }
-
-    pub(crate) fn store(&self) -> &Arc<dyn Store> {
-        &self.inner.ports.store
-    }
-
-    pub(crate) fn registry(&self) -> &Arc<dyn Registry> {
-        &self.inner.ports.registry
-    }
-
-    pub(crate) fn inbox(&self) -> Option<&Arc<dyn Inbox>> {
-        self.inner.ports.inbox.as_ref()
-    }
-
-    pub(crate) fn options(&self) -> &Options {
-        &self.inner.options
-    }
-
-    pub(crate) fn metrics(&self) -> &Metrics {
-        &self.inner.metrics
-    }
-
-    pub(crate) fn known(&self) -> &Known {
-        &self.inner.known
-    }
-
-    pub(crate) fn queue_health(&self) -> &QueueHealth {
-        &self.inner.queue_health
-    }
-
-    /// Wakes the loop that sends replies.
-    pub(crate) fn replies(&self) -> &Notify {
-        &self.inner.replies
-    }
-
-    /// Cancelled once this process stops.
-    pub(crate) fn closing(&self) -> &CancellationToken {
-        &self.inner.closing
-    }
-
-    /// Tasks that are waited for when this process stops.
-    pub(crate) fn tasks(&self) -> &TaskTracker {
-        &self.inner.tasks
-    }
-
-    /// Refuses new jobs once this process stops.
-    pub(crate) fn still_open(&self) -> Result<(), Problem> {
-        if self.inner.closing.is_cancelled() {
-            return Err(Problem::new(
-                Code::Draining,
-                "this dispatcher is stopping; another one, or this one after its restart, takes the job",
-            ));
-        }
-        Ok(())
-    }
-
-    /// Remembers a lane, whose depth is then shown. False if too many are in use: each is a set of durable
-    /// queues that nobody removes, so callers can't make as many as they like.
-    pub(crate) fn see_lane(&self, lane: &Lane) -> bool {
-        let mut lanes = self.inner.lanes.lock().unwrap_or_else(PoisonError::into_inner);
-        lanes.contains(lane) || (lanes.len() < LANES && lanes.insert(lane.clone()))
-    }
-
-    /// The lanes that jobs were published to.
-    pub(crate) fn lanes(&self) -> Vec<Lane> {
-        self.inner.lanes.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
     }
 }

@@ -2,7 +2,7 @@
 
 use protocol::error::{Code, Fault, Problem};
 use protocol::id::SecretName;
-use protocol::limits::SECRET_BYTES;
+use protocol::limits::{SECRET_BYTES, TENANT_SECRETS};
 use protocol::ports::{PutSecret, SecretInfo};
 use protocol::seal::{self, MasterKeys};
 use protocol::secret::Secret;
@@ -40,7 +40,7 @@ impl NewSecret {
     }
 }
 
-/// Seals and stores a secret.
+/// Seals and stores a secret, if there is room for it.
 pub(crate) async fn put(
     dispatcher: &Dispatcher,
     caller: &Caller,
@@ -53,7 +53,13 @@ pub(crate) async fn put(
         tracing::error!(error = &error as &dyn std::error::Error, "a secret can't be sealed");
         Problem::new(Code::Internal, "the secret can't be sealed; the log of the dispatcher says why")
     })?;
-    dispatcher.registry().put_secret(caller.tenant(), name, &sealed).await.map_err(trouble::problem)
+    let put = dispatcher.registry().put_secret(caller.tenant(), name, &sealed).await;
+    put.map_err(trouble::problem)?.ok_or_else(|| {
+        let detail = format!(
+            "the tenant has {TENANT_SECRETS} secrets, which is the limit; delete one, or set one of them again"
+        );
+        Problem::new(Code::SecretsTooMany, detail)
+    })
 }
 
 /// The secrets of the caller's tenant, without their values.

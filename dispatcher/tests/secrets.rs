@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use dispatcher::Options;
 use protocol::id::{SecretName, TenantId};
+use protocol::limits;
 use protocol::seal::{self, MasterKeys};
 use protocol::secret::Secret;
 use serde_json::{Value, json};
@@ -74,6 +75,24 @@ async fn wrong_secrets_are_refused_and_not_repeated() {
     let bad_name = world.put("/v1/secrets/a%20b", &json!({"value": VALUE})).await;
     bad_name.is_problem(400, "parameter_invalid", "-");
     assert_eq!(world.get("/v1/secrets").await.json()["secrets"], json!([]));
+}
+
+#[tokio::test]
+async fn a_tenant_may_have_so_many_secrets_and_can_always_replace_them() {
+    let world = world().await;
+    let (tenant, any) = (TenantId::standard(), SecretName::new("ANY").unwrap());
+    let sealed = seal::seal(&master(), &tenant, &any, &Secret::new(VALUE)).unwrap();
+    for number in 0..limits::TENANT_SECRETS {
+        let name = SecretName::new(format!("S{number}")).unwrap();
+        world.ports.registry.put_secret(&tenant, &name, &sealed).await.unwrap().unwrap();
+    }
+    let body = json!({ "value": VALUE });
+    let refused = world.put("/v1/secrets/ONE_MORE", &body).await;
+    refused.is_problem(409, "secrets_too_many", "-");
+    assert!(refused.body.contains("1000 secrets"), "{refused:?}");
+    assert_eq!(world.put("/v1/secrets/S0", &body).await.status, 200);
+    assert_eq!(world.call("DELETE", "/v1/secrets/S0").send().await.status, 204);
+    assert_eq!(world.put("/v1/secrets/ONE_MORE", &body).await.status, 201);
 }
 
 #[tokio::test]

@@ -26,6 +26,8 @@ pub const ERROR_BYTES: usize = 8 * 1024;
 pub const SECRET_BYTES: std::ops::RangeInclusive<usize> = 8..=16 * 1024;
 /// Secrets that one version may name.
 pub const SECRETS: usize = 16;
+/// Secrets of a tenant.
+pub const TENANT_SECRETS: usize = 1_000;
 
 /// Timeout of an attempt where the version says nothing.
 pub const TIMEOUT: Duration = Duration::from_secs(5);

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::support::{Dir, Servers, Sortie, free_port, needed};
+use super::support::{Dir, MASTER_KEY, Servers, Sortie, free_port, needed};
 use super::{Outcome, command, run};
 
 /// Runs doctor with these arguments on top of a free port; `python` is where it may look for one.
@@ -62,11 +62,14 @@ fn with_everything_it_finds_no_problem() {
         &servers.redis,
         "--prefix",
         &servers.prefix,
+        "--master-key",
+        MASTER_KEY,
         "--json",
     ];
     let report = doctor(&dir, "/usr/bin:/bin", &arguments).expect(0).json();
     assert_eq!(report["healthy"], true, "{report:#}");
-    for area in ["settings", "python", "requests", "data", "listen", "rabbitmq", "redis", "clock"] {
+    for area in ["settings", "python", "requests", "data", "listen", "rabbitmq", "redis", "secrets", "clock"]
+    {
         let checks = about(&report, area);
         assert!(
             !checks.is_empty() && checks.iter().all(|check| check["level"] == "ok"),
@@ -76,6 +79,46 @@ fn with_everything_it_finds_no_problem() {
     assert!(about(&report, "rabbitmq")[0]["finding"].as_str().unwrap().starts_with("version "), "{report:#}");
     // It only looked.
     assert!(!dir.path().join(".local").exists());
+}
+
+#[test]
+fn the_master_key_is_read_where_a_start_would_and_never_shown_or_made() {
+    let (dir, python) = (Dir::new(), needed("SORTIE_TEST_PYTHON"));
+    let look = |data: &str, more: &[&str]| {
+        let data = dir.path().join(data);
+        doctor(
+            &dir,
+            "/usr/bin:/bin",
+            &[&["--python", &python, "--data", data.to_str().unwrap()], more].concat(),
+        )
+    };
+    let first = look("first", &[]).expect(0);
+    assert!(first.out.contains("ok       secrets    no master key yet"), "{first:?}");
+    assert!(!dir.path().join("first").exists());
+
+    // The id of MASTER_KEY.
+    let id = "5210a2ebe4a36516";
+    let file = dir.path().join("cluster.key");
+    std::fs::write(&file, MASTER_KEY).unwrap();
+    let file = file.to_str().unwrap();
+    for (more, at) in
+        [(["--master-key", MASTER_KEY], "set from outside"), (["--master-key-file", file], file)]
+    {
+        let outcome = look("first", &more).expect(0);
+        assert!(outcome.out.contains(id) && outcome.out.contains(at), "{outcome:?}");
+        assert!(!outcome.out.contains(MASTER_KEY), "{outcome:?}");
+    }
+
+    std::fs::create_dir(dir.path().join("damaged")).unwrap();
+    std::fs::write(dir.path().join("damaged/master.key"), "c2hvcnQ=").unwrap();
+    let damaged = look("damaged", &[]).expect(8);
+    assert!(damaged.out.contains("problem  secrets    the master key can't be used"), "{damaged:?}");
+    assert!(
+        damaged.out.contains("damaged/master.key: master key 1 is not 32 bytes in Base64"),
+        "{damaged:?}"
+    );
+    assert!(damaged.out.contains("openssl rand -base64 32"), "{damaged:?}");
+    assert!(!damaged.out.contains("c2hvcnQ="), "{damaged:?}");
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ pub(crate) mod process;
 use std::future::Future;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 pub(crate) use client::{Answer, Client};
@@ -40,9 +41,18 @@ impl Drop for Dir {
     }
 }
 
-/// A port that was free a moment ago.
+/// A port that is free, and that nobody is given before the server under test has it: below those that the system
+/// hands out to clients, each one once in this process, and other ones in other processes.
 pub(crate) fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    const PORTS: std::ops::Range<u32> = 10_000..32_000;
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    loop {
+        let number = std::process::id().wrapping_mul(97).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
+        let port = u16::try_from(PORTS.start + number % (PORTS.end - PORTS.start)).unwrap();
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 /// An environment variable that the test run must set.
@@ -59,14 +69,24 @@ pub(crate) fn needed(name: &str) -> String {
 pub(crate) async fn until<T, F: Future<Output = Option<T>>>(
     what: &str,
     patience: Duration,
-    mut ask: impl FnMut() -> F,
+    ask: impl FnMut() -> F,
 ) -> T {
+    within(patience, ask).await.unwrap_or_else(|| panic!("gave up after {patience:?} waiting until {what}"))
+}
+
+/// The same for those who have more to say when it didn't happen.
+pub(crate) async fn within<T, F: Future<Output = Option<T>>>(
+    patience: Duration,
+    mut ask: impl FnMut() -> F,
+) -> Option<T> {
     let begun = Instant::now();
     loop {
         if let Some(answer) = ask().await {
-            return answer;
+            return Some(answer);
         }
-        assert!(begun.elapsed() < patience, "gave up after {patience:?} waiting until {what}");
+        if begun.elapsed() >= patience {
+            return None;
+        }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }

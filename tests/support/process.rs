@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use super::{ADMIN_KEY, Client, Dir, MASTER_KEY, Servers, free_port, needed, until};
+use super::{ADMIN_KEY, Client, Dir, MASTER_KEY, Servers, free_port, needed, until, within};
 
 /// One running `sortie`. Killed when dropped.
 pub(crate) struct Sortie {
@@ -81,12 +81,10 @@ impl Sortie {
 
     /// Waits until it says that it can do its work.
     pub(crate) async fn until_ready(&self) {
-        until(
-            &format!("{} is ready; its log:\n{}", self.url, self.log()),
-            Duration::from_secs(30),
-            || async { (self.client.status("/readyz").await == Some(200)).then_some(()) },
-        )
-        .await;
+        let ready = || async { (self.client.status("/readyz").await == Some(200)).then_some(()) };
+        if within(Duration::from_secs(30), ready).await.is_none() {
+            panic!("{} is not ready; its log:\n{}", self.url, self.log());
+        }
     }
 
     pub(crate) fn pid(&self) -> u32 {

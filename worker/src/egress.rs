@@ -3,12 +3,14 @@
 //!
 //! Names are resolved here, every address is checked, and only checked addresses are connected to, so a name
 //! can't change its meaning between check and use. [`Gate`] decides; `http` handlers ask it for each hop, and
-//! [`SlotGate`] is the proxy through which sandboxed Python reaches the network.
+//! [`SlotGate`] is the proxy through which sandboxed Python reaches the network. A [`Record`] of each way out logs and
+//! counts it.
 
 mod denied;
 mod gate;
 mod names;
 mod own;
+mod record;
 mod resolver;
 mod rules;
 
@@ -22,6 +24,7 @@ pub use gate::{CallPolicy, Limits, OpenCall, SlotGate};
 pub use names::Names;
 pub use own::Own;
 pub use protocol::egress::{Range, RangeError};
+pub(crate) use record::Record;
 pub(crate) use resolver::Resolver;
 
 /// Addresses of a name that are looked at; no honest name has more.

@@ -28,9 +28,10 @@ pub struct Metrics {
     pub events: IntCounterVec,
     /// Handlers that did not stop in time and were dropped.
     pub stuck_handlers: IntCounter,
-    /// Connections of sandboxed handlers through the egress gate that ended, by outcome.
+    /// Connections of Python handlers and requests of `http` handlers (each hop) through the egress gate that ended,
+    /// by outcome.
     pub egress_connections: IntCounterVec,
-    /// Bytes that they moved, by direction.
+    /// Bytes that they moved, by direction; of requests those of their bodies.
     pub egress_bytes: IntCounterVec,
 }
 
@@ -72,7 +73,7 @@ impl Metrics {
             egress_connections: IntCounterVec::new(
                 Opts::new(
                     "sortie_egress_connections_total",
-                    "Connections through the egress gate that ended.",
+                    "Connections of Python handlers and requests of http handlers that ended at the egress gate.",
                 ),
                 &["outcome"],
             )?,

@@ -54,7 +54,7 @@ impl Worker {
         options.check()?;
         let egress = Gate::new(&options.egress_allow, &options.egress_own);
         let python = Python::start(options.python.clone(), options.slots, &egress, &metrics).await?;
-        let http = Http::new(egress)?;
+        let http = Http::new(egress, metrics.clone())?;
         let handlers = Handlers { python: Arc::new(python), http: Arc::new(http) };
         Self::with_handlers(ports, options, metrics, handlers).await
     }

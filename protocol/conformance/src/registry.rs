@@ -74,6 +74,7 @@ macro_rules! __every_registry_rule {
                 a_deleted_secret_is_found_no_more
                 a_secret_of_another_tenant_is_out_of_reach
                 a_race_to_set_a_secret_creates_it_once
+                a_tenant_has_a_thousand_secrets_at_most
                 a_large_secret_is_kept_to_the_letter
                 secrets_survive_a_restart
             }

@@ -73,6 +73,7 @@ codes! {
     JobNotFound "job_not_found" 404 "There is no such job",
     KeyNotFound "key_not_found" 404 "There is no such key",
     SecretNotFound "secret_not_found" 404 "There is no such secret",
+    SecretsTooMany "secrets_too_many" 409 "The tenant has as many secrets as it may have",
     InputInvalid "input_invalid" 422 "The input does not fit the action's schema",
     InputTooLarge "input_too_large" 413 "The input is too large",
     SchemaInvalid "schema_invalid" 422 "A schema is not valid JSON Schema 2020-12",

@@ -83,13 +83,14 @@ pub trait Registry: Send + Sync {
     /// Deletes a key. False if there is no such key.
     async fn delete_key(&self, tenant: &TenantId, id: &KeyId) -> Result<bool, PortError>;
 
-    /// Stores a sealed secret, or replaces the one of that name. No port ever sees one open.
+    /// Stores a sealed secret, or replaces the one of that name. `None` if it would be one more than
+    /// [`limits::TENANT_SECRETS`](crate::limits::TENANT_SECRETS) of the tenant. No port ever sees one open.
     async fn put_secret(
         &self,
         tenant: &TenantId,
         name: &SecretName,
         sealed: &Sealed,
-    ) -> Result<PutSecret, PortError>;
+    ) -> Result<Option<PutSecret>, PortError>;
 
     /// The sealed secret of that name.
     async fn secret(&self, tenant: &TenantId, name: &SecretName) -> Result<Option<Sealed>, PortError>;

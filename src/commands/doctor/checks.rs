@@ -6,9 +6,10 @@ use sandbox::{Finding, Probe};
 use worker::python::Isolation as Wanted;
 
 use super::Level::{Info, Ok, Problem, Warning};
-use super::probes::{Folder, Isolation, Port, RabbitFacts, RedisFacts, Refused, Seen, Server};
+use super::probes::{Folder, Isolation, MasterKey, Port, RabbitFacts, RedisFacts, Refused, Seen, Server};
 use super::{Check, Level};
 use crate::interpreter::{self, MEND, Search};
+use crate::master_key::Origin;
 use crate::settings;
 
 /// The oldest RabbitMQ: quorum queues honour a message's expiration since 3.10.
@@ -44,6 +45,10 @@ pub(super) fn judge(seen: &Seen) -> Vec<Check> {
             .mend("for many machines, set --amqp-url and --redis-url"),
         ),
     }
+    checks.push(match &seen.master_key {
+        Some(key) => secrets(key, seen.rabbitmq.is_some()),
+        None => Check::new("secrets", Info, "not looked at: mend the settings first"),
+    });
     checks.push(clock(seen.now));
     checks.extend(isolation(&seen.isolation));
     checks
@@ -181,6 +186,42 @@ fn unusable(area: &'static str, at: &str, refused: &Refused, name: &str, rights:
             .mend(format!("start it, or correct the URL; `sortie serve` works without {name} too")),
         Refused::Denied(why) => Check::new(area, Problem, format!("{name} at {at} refuses us: {why}"))
             .mend(format!("correct user and password in the URL; {rights}")),
+    }
+}
+
+/// `shared`: the installation has dispatchers and workers of its own, which must all have the same key.
+fn secrets(key: &MasterKey, shared: bool) -> Check {
+    const AREA: &str = "secrets";
+    let at = match &key.origin {
+        Origin::Setting => "set from outside".to_owned(),
+        Origin::File(path) | Origin::Own(path) => format!("in {}", path.display()),
+        Origin::Nowhere => "nowhere".to_owned(),
+    };
+    let ids = match &key.ids {
+        Result::Ok(ids) => ids,
+        Err(why) => {
+            return Check::new(AREA, Problem, format!("the master key can't be used: {why}")).mend(
+                "put the key back that secrets were sealed with; where there are none yet, make one: \
+                 (umask 077; openssl rand -base64 32 > FILE), and name it with --master-key-file",
+            );
+        }
+    };
+    let finding = match ids.split_first() {
+        None => format!("no master key yet: `sortie serve` makes one at its first start, {at}"),
+        Some((first, [])) => format!("master key {first}, {at}, seals and opens secrets"),
+        Some((first, older)) => {
+            format!("master key {first}, {at}, seals and opens secrets; still opened: {}", older.join(", "))
+        }
+    };
+    match (&key.origin, shared) {
+        (Origin::Own(_), true) => {
+            let finding = format!("{finding}; `sortie dispatcher` and `sortie worker` don't read it there");
+            Check::new(AREA, Warning, finding).mend(
+                "give all of them the same one: SORTIE_MASTER_KEY or --master-key-file, made once with \
+                 openssl rand -base64 32",
+            )
+        }
+        _ => Check::new(AREA, Ok, finding),
     }
 }
 

@@ -1,15 +1,15 @@
 //! What doctor looks at. Every look is bounded in time and ends with what was seen, never with an error.
 
+mod servers;
+
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use backend_embedded::OpenError;
-use backend_rabbitmq::RabbitMq;
 use clap::ArgMatches;
-use protocol::id::Lane;
-use protocol::ports::{PortError, StoreOptions};
+use protocol::seal::MasterKeys;
 use protocol::time::Timestamp;
 use sandbox::Finding;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -17,9 +17,11 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 use worker::python::Isolation as Level;
 
-use crate::announce::host;
 use crate::interpreter::Search;
-use crate::settings::{self, Problem, Role, Servers, Settings, default_data};
+use crate::master_key::{self, Origin};
+use crate::settings::{self, Problem, Role, Settings, default_data};
+
+pub(super) use servers::{RabbitFacts, RedisFacts, Refused, Server};
 
 /// Everything that was seen.
 #[derive(Debug)]
@@ -30,6 +32,8 @@ pub(super) struct Seen {
     pub(super) python: Search,
     /// The data folder.
     pub(super) data: Folder,
+    /// What seals secrets, if the settings can be used.
+    pub(super) master_key: Option<MasterKey>,
     /// The address to listen on.
     pub(super) port: Port,
     /// RabbitMQ, if it is named.
@@ -54,6 +58,15 @@ pub(super) struct Folder {
     pub(super) store: Option<Result<(), OpenError>>,
 }
 
+/// What seals secrets.
+#[derive(Debug)]
+pub(super) struct MasterKey {
+    /// Where it is, or will be.
+    pub(super) origin: Origin,
+    /// The ids of the keys, the one that seals first; none if there is no key yet. Or why they can't be used.
+    pub(super) ids: Result<Vec<String>, String>,
+}
+
 /// The address to listen on.
 #[derive(Debug)]
 pub(super) struct Port {
@@ -61,44 +74,6 @@ pub(super) struct Port {
     pub(super) taken: Option<io::Error>,
     /// A Sortie answers there already.
     pub(super) ours: bool,
-}
-
-/// A server that was asked.
-#[derive(Debug)]
-pub(super) struct Server<T> {
-    /// Host and port.
-    pub(super) at: String,
-    /// What it said, or why not.
-    pub(super) answer: Result<T, Refused>,
-}
-
-/// Why a server gave no answer.
-#[derive(Debug)]
-pub(super) enum Refused {
-    /// Nobody answers there, or not in time.
-    Away(String),
-    /// It answers, but not to us.
-    Denied(String),
-}
-
-/// What RabbitMQ said.
-#[derive(Debug, Default)]
-pub(super) struct RabbitFacts {
-    /// Its version; not asked for behind TLS.
-    pub(super) version: Option<String>,
-}
-
-/// What Redis said.
-#[derive(Debug, Default)]
-pub(super) struct RedisFacts {
-    /// Its version.
-    pub(super) version: Option<String>,
-    /// It keeps an append-only file.
-    pub(super) append_only: Option<bool>,
-    /// What it does when its memory is full.
-    pub(super) eviction: Option<String>,
-    /// Its clock minus ours, in milliseconds.
-    pub(super) ahead: Option<i64>,
 }
 
 /// What isolates handlers.
@@ -126,14 +101,16 @@ pub(super) async fn look(arguments: &ArgMatches) -> Seen {
     let named = settings.as_ref().and_then(|settings| settings.python.clone());
     let listen =
         settings.as_ref().map_or(SocketAddr::from(([127, 0, 0, 1], 7300)), |settings| settings.listen);
-    let servers =
+    let named_servers =
         settings.as_ref().and_then(|settings| settings.servers.clone().map(|servers| (settings, servers)));
+    let master_key = settings.as_ref().map(master_key);
     let python = Search::run(named, data.clone());
     let isolation = isolation(settings.as_ref().map_or(Level::Required, |settings| settings.isolation));
     let servers = async {
-        match servers {
-            Some((settings, servers)) => {
-                let (rabbitmq, redis) = tokio::join!(rabbitmq(settings, &servers), redis(settings, &servers));
+        match named_servers {
+            Some((settings, named)) => {
+                let (rabbitmq, redis) =
+                    tokio::join!(servers::rabbitmq(settings, &named), servers::redis(settings, &named));
                 (Some(rabbitmq), Some(redis))
             }
             None => (None, None),
@@ -144,6 +121,7 @@ pub(super) async fn look(arguments: &ArgMatches) -> Seen {
         settings: problems,
         python,
         data: folder(&data).await,
+        master_key,
         port,
         rabbitmq,
         redis,
@@ -155,6 +133,13 @@ pub(super) async fn look(arguments: &ArgMatches) -> Seen {
 async fn isolation(wanted: Level) -> Isolation {
     let findings = crate::isolation::look().await.map_err(|error| format!("{error:#}"));
     Isolation { wanted, findings, groups: sandbox::Groups::look().map_err(|error| error.to_string()) }
+}
+
+/// Reads the keys, and makes none.
+fn master_key(settings: &Settings) -> MasterKey {
+    let keys = master_key::read(settings).map_err(|error| format!("{error:#}"));
+    let ids = keys.map(|keys| keys.iter().flat_map(MasterKeys::ids).map(str::to_owned).collect());
+    MasterKey { origin: master_key::origin(settings), ids }
 }
 
 async fn folder(path: &Path) -> Folder {
@@ -196,130 +181,9 @@ async fn is_ours(address: SocketAddr) -> io::Result<bool> {
     Ok(answer.contains("\"ready\":") && answer.contains("\"role\":"))
 }
 
-async fn rabbitmq(settings: &Settings, servers: &Servers) -> Server<RabbitFacts> {
-    let at = host(&servers.amqp);
-    let look = async {
-        let version = match servers.amqp.reveal().starts_with("amqp://") {
-            true => greeting(&at).await.map_err(|error| Refused::Away(error.to_string()))?,
-            false => None,
-        };
-        let options =
-            backend_rabbitmq::Options { url: servers.amqp.clone(), prefix: settings.prefix.clone() };
-        let rabbitmq =
-            backend_rabbitmq::connect(options).map_err(|error| Refused::Denied(error.to_string()))?;
-        let rights = rights(&rabbitmq).await;
-        rabbitmq.close().await;
-        rights.map(|()| RabbitFacts { version })
-    };
-    Server { answer: bounded(look).await, at }
-}
-
-/// Publishing works, and our queues can be declared: what a dispatcher and a worker do first.
-async fn rights(rabbitmq: &RabbitMq) -> Result<(), Refused> {
-    let queue = rabbitmq.queue();
-    let begun = tokio::time::Instant::now();
-    // It connects in the background; before it has, the answer is "unavailable".
-    loop {
-        let answer = match queue.ping().await {
-            Ok(()) => queue.depth(&Lane::standard()).await.map(drop),
-            Err(error) => Err(error),
-        };
-        match answer {
-            Ok(()) => return Ok(()),
-            Err(error) if begun.elapsed() > Duration::from_secs(4) => return Err(refused(&error)),
-            Err(error) if error.kind == protocol::ports::Kind::Denied => return Err(refused(&error)),
-            Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
-        }
-    }
-}
-
-/// The version that RabbitMQ tells in its first frame, before anyone logs in.
-async fn greeting(at: &str) -> io::Result<Option<String>> {
-    let address = if at.rsplit(']').next().is_some_and(|rest| rest.contains(':')) {
-        at.to_owned()
-    } else {
-        format!("{at}:5672")
-    };
-    let mut stream = TcpStream::connect(address).await?;
-    stream.write_all(b"AMQP\0\0\x09\x01").await?;
-    let mut frame = vec![0; 4_096];
-    let length = stream.read(&mut frame).await?;
-    Ok(version_in(&frame[..length]))
-}
-
-/// The server property `version` out of a `connection.start` frame: a name, `S`, a length, the text.
-fn version_in(frame: &[u8]) -> Option<String> {
-    let name = b"\x07versionS";
-    let at = frame.windows(name.len()).position(|window| window == name)? + name.len();
-    let length = usize::try_from(u32::from_be_bytes(frame.get(at..at + 4)?.try_into().ok()?)).ok()?;
-    let text = frame.get(at + 4..)?.get(..length.min(64))?;
-    String::from_utf8(text.to_vec()).ok()
-}
-
-async fn redis(settings: &Settings, servers: &Servers) -> Server<RedisFacts> {
-    let look = async {
-        let store =
-            StoreOptions { lease: settings.lease, retention: settings.retention, ..StoreOptions::default() };
-        let options =
-            backend_redis::Options { url: servers.redis.clone(), prefix: settings.prefix.clone(), store };
-        let redis = backend_redis::connect(options).map_err(|error| Refused::Denied(error.to_string()))?;
-        redis.store().ping().await.map_err(|error| refused(&error))?;
-        let info = redis.info().await.map_err(|error| refused(&error))?;
-        Ok(facts(&info, Timestamp::now()))
-    };
-    Server { answer: bounded(look).await, at: host(&servers.redis) }
-}
-
-/// What matters out of the answer to `INFO`.
-fn facts(info: &str, now: Timestamp) -> RedisFacts {
-    let value = |name: &str| {
-        info.lines().find_map(|line| Some(line.trim().strip_prefix(name)?.strip_prefix(':')?.to_owned()))
-    };
-    let clock: Option<i64> = value("server_time_usec").and_then(|micros| micros.parse().ok());
-    RedisFacts {
-        version: value("redis_version"),
-        append_only: value("aof_enabled").map(|enabled| enabled == "1"),
-        eviction: value("maxmemory_policy"),
-        ahead: clock.map(|micros| micros / 1_000 - now.millis()),
-    }
-}
-
-async fn bounded<T>(look: impl Future<Output = Result<T, Refused>>) -> Result<T, Refused> {
-    timeout(PATIENCE, look)
-        .await
-        .unwrap_or_else(|_| Err(Refused::Away(format!("no answer within {} s", PATIENCE.as_secs()))))
-}
-
-fn refused(error: &PortError) -> Refused {
-    let text = std::iter::successors(std::error::Error::source(error), |error| error.source())
-        .last()
-        .map_or_else(|| error.to_string(), ToString::to_string);
-    match error.kind {
-        protocol::ports::Kind::Unavailable | protocol::ports::Kind::Timeout => Refused::Away(text),
-        _ => Refused::Denied(text),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn rabbitmq_tells_its_version_in_its_first_frame() {
-        let frame = b"\x01\0\0\0\0\x02\0\x0a\0\x0a\0\x09\0\0\x01\xd6\x07productS\0\0\0\x08RabbitMQ\x07versionS\0\0\0\x063.10.8";
-        assert_eq!(version_in(frame).as_deref(), Some("3.10.8"));
-        assert_eq!(version_in(&frame[..frame.len() - 3]), None);
-        assert_eq!(version_in(b"HTTP/1.1 400 Bad Request"), None);
-    }
-
-    #[test]
-    fn redis_tells_what_matters_in_its_info() {
-        let info = "# Server\r\nredis_version:7.0.15\r\nserver_time_usec:5000000\r\naof_enabled:1\r\nmaxmemory_policy:noeviction\r\n";
-        let facts = facts(info, Timestamp::from_millis(4_000));
-        assert_eq!(facts.version.as_deref(), Some("7.0.15"));
-        assert_eq!((facts.append_only, facts.ahead), (Some(true), Some(1_000)));
-        assert_eq!(facts.eviction.as_deref(), Some("noeviction"));
-    }
 
     #[tokio::test]
     async fn a_folder_that_is_not_there_is_judged_by_the_one_above() {

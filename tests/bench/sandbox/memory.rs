@@ -1,11 +1,9 @@
-//! The memory of the Python side at rest: what the kernel says of each of our descendants (PSS: pages that several
-//! processes share count for each of them by its share).
+//! The memory of the Python side at rest: what the kernel says of each of our descendants.
 
-use std::collections::BTreeMap;
-use std::fs;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::bail;
+use bench::process::{Tree, pss};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 const PAUSE: Duration = Duration::from_millis(200);
@@ -51,7 +49,7 @@ pub(crate) async fn at_rest(slots: usize) -> anyhow::Result<Memory> {
 /// Waits until all descendants have ended.
 pub(crate) async fn gone() -> anyhow::Result<()> {
     let until = Instant::now() + PATIENCE;
-    while !below(std::process::id(), &parents()?).is_empty() {
+    while !Tree::read()?.children(std::process::id()).is_empty() {
         if Instant::now() > until {
             bail!("processes of a pool outlive it");
         }
@@ -62,43 +60,21 @@ pub(crate) async fn gone() -> anyhow::Result<()> {
 
 /// We start a helper; its one child is the master, whose children are the templates.
 fn read() -> anyhow::Result<Memory> {
-    let parents = parents()?;
+    let tree = Tree::read()?;
     let mut slots = Vec::new();
     let (mut master, mut templates) = (0, Vec::new());
-    for helper in below(std::process::id(), &parents) {
+    for helper in tree.children(std::process::id()) {
         master += pss(helper)?;
-        for pid in below(helper, &parents) {
+        for pid in tree.children(helper) {
             master += pss(pid)?;
-            templates.extend(below(pid, &parents));
+            templates.extend(tree.children(pid));
         }
     }
     for template in templates {
-        let [call] = below(template, &parents)[..] else {
+        let [call] = tree.children(template)[..] else {
             bail!("a slot without the process of its next call")
         };
         slots.push((pss(template)?, pss(call)?));
     }
     Ok(Memory { master, slots })
-}
-
-/// The parent of each process.
-fn parents() -> anyhow::Result<BTreeMap<u32, u32>> {
-    let processes = fs::read_dir("/proc")?.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
-    Ok(processes.filter_map(|pid: u32| Some((pid, parent(pid)?))).collect())
-}
-
-fn parent(pid: u32) -> Option<u32> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok()
-}
-
-fn below(parent: u32, parents: &BTreeMap<u32, u32>) -> Vec<u32> {
-    parents.iter().filter(|(_, above)| **above == parent).map(|(pid, _)| *pid).collect()
-}
-
-fn pss(pid: u32) -> anyhow::Result<u64> {
-    let path = format!("/proc/{pid}/smaps_rollup");
-    let text = fs::read_to_string(&path).with_context(|| format!("reading {path} (which needs root)"))?;
-    let line = text.lines().find_map(|line| line.strip_prefix("Pss:")).context("no Pss")?;
-    Ok(line.trim().trim_end_matches(" kB").parse()?)
 }

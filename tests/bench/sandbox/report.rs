@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use bench::stats::{median, percentile, round};
 use serde_json::{Value, json};
 
 use crate::memory::Memory;
@@ -34,14 +35,6 @@ impl Sample {
     pub(crate) const fn new(name: &'static str, times: Vec<Duration>) -> Self {
         Self { name, times }
     }
-
-    /// The time that so many of a hundred don't exceed, in ms.
-    fn percentile(&self, percent: usize) -> f64 {
-        let mut times = self.times.clone();
-        times.sort_unstable();
-        let rank = (times.len() * percent).div_ceil(100);
-        times[rank.clamp(1, times.len()) - 1].as_secs_f64() * 1000.0
-    }
 }
 
 impl Start {
@@ -71,8 +64,8 @@ impl Report {
     fn json(&self) -> Value {
         let times = self.samples.iter().map(|sample| {
             let value = json!({
-                "p50_ms": round(sample.percentile(50)),
-                "p99_ms": round(sample.percentile(99)),
+                "p50_ms": round(percentile(&sample.times, 50)),
+                "p99_ms": round(percentile(&sample.times, 99)),
                 "count": sample.times.len(),
             });
             (sample.name.to_owned(), value)
@@ -105,7 +98,7 @@ impl fmt::Display for Report {
         let cores = std::thread::available_parallelism().map_or(0, usize::from);
         writeln!(f, "| one at a time, {cores} cores | p50 | p99 | of |\n|---|---:|---:|---:|")?;
         for sample in &self.samples {
-            let (p50, p99) = (sample.percentile(50), sample.percentile(99));
+            let (p50, p99) = (percentile(&sample.times, 50), percentile(&sample.times, 99));
             writeln!(f, "| {} | {p50:.2} ms | {p99:.2} ms | {} |", sample.name, sample.times.len())?;
         }
         writeln!(f, "\n| all {} slots busy | calls per second |\n|---|---:|", crate::SLOTS)?;
@@ -139,14 +132,4 @@ impl fmt::Display for Report {
 
 fn mib(kib: f64) -> String {
     format!("{:.1} MiB", kib / 1024.0)
-}
-
-fn median(values: &[f64]) -> f64 {
-    let mut values = values.to_vec();
-    values.sort_unstable_by(f64::total_cmp);
-    values[values.len() / 2]
-}
-
-fn round(milliseconds: f64) -> f64 {
-    (milliseconds * 1000.0).round() / 1000.0
 }

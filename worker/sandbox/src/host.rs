@@ -103,7 +103,7 @@ impl Piece {
                 "allow user namespaces: sysctl user.max_user_namespaces=15000; on Debian also \
                  kernel.unprivileged_userns_clone=1, on Ubuntu 24.04 and newer \
                  kernel.apparmor_restrict_unprivileged_userns=0 or an AppArmor profile with `userns`; in a container, \
-                 a seccomp profile that allows clone and unshare with CLONE_NEWUSER"
+                 a seccomp profile that allows clone and unshare with CLONE_NEWUSER (deploy/container has one)"
             }
             Self::HandlerUser => {
                 "give root the capabilities SETUID and SETGID and a user 65534, or run the worker as an ordinary user"
@@ -113,7 +113,10 @@ impl Piece {
             Self::Ipc => "sysctl user.max_ipc_namespaces=15000, and a kernel with CONFIG_IPC_NS",
             Self::Uts => "sysctl user.max_uts_namespaces=15000",
             Self::Network => "sysctl user.max_net_namespaces=15000",
-            Self::Root => "in a container, a seccomp and AppArmor profile that allows mount and pivot_root",
+            Self::Root => {
+                "in a container, a seccomp profile that allows mount and pivot_root (deploy/container has one), and no \
+                 AppArmor profile that denies mounts"
+            }
             Self::Proc => {
                 "in a container, /proc must not be masked: Docker --security-opt systempaths=unconfined, \
                  Kubernetes procMount: Unmasked"

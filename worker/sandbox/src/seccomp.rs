@@ -153,4 +153,41 @@ mod tests {
             assert!(group.calls.iter().all(|call| !allowed.contains(&call)), "{:?}", group.calls);
         }
     }
+
+    /// What a container that runs us may call (deploy/container/seccomp.json): unconditionally, and under conditions.
+    fn of_containers() -> [std::collections::BTreeSet<String>; 2] {
+        let profile: serde_json::Value =
+            serde_json::from_str(include_str!("../../../deploy/container/seccomp.json")).unwrap();
+        let allowed = |conditional: bool| {
+            let groups = profile["syscalls"].as_array().unwrap().iter();
+            let groups = groups.filter(move |group| group["action"] == "SCMP_ACT_ALLOW");
+            let names = groups.filter(move |group| group["args"].is_array() == conditional);
+            names.flat_map(|group| group["names"].as_array().unwrap().clone())
+        };
+        [false, true].map(|which| allowed(which).map(|name| name.as_str().unwrap().to_owned()).collect())
+    }
+
+    #[test]
+    fn in_a_container_handlers_may_call_what_they_may_elsewhere() {
+        let data: Data = serde_json::from_str(DATA).unwrap();
+        let [always, sometimes] = of_containers();
+        for group in &data.allow {
+            for call in &group.calls {
+                let found = always.contains(call) || (!group.when.is_empty() && sometimes.contains(call));
+                assert!(found, "{call} is missing in deploy/container/seccomp.json");
+            }
+        }
+    }
+
+    #[test]
+    fn the_profile_of_containers_has_nothing_more_than_the_sandbox_and_the_runtime_need() {
+        let data: Data = serde_json::from_str(DATA).unwrap();
+        let [always, sometimes] = of_containers();
+        let handlers: Vec<_> = data.allow.iter().flat_map(|group| &group.calls).collect();
+        let more: Vec<_> = always.union(&sometimes).filter(|call| !handlers.contains(call)).collect();
+        let sandbox = ["mount", "mount_setattr", "pivot_root", "sethostname", "umount2", "unshare"];
+        let mut expected = [&["capset", "setgroups"][..], &sandbox].concat();
+        expected.sort_unstable();
+        assert_eq!(more, expected);
+    }
 }

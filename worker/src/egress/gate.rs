@@ -2,14 +2,12 @@
 //!
 //! It speaks HTTP CONNECT and plain HTTP with absolute URIs. One connection is one target that was checked, for
 //! one call: what is open belongs to that call, and nothing is open between calls. `call` is the budget of a call,
-//! `connection` one connection from its head to its end, `head` reads and writes heads, `refusal` says no, `record`
-//! logs and counts.
+//! `connection` one connection from its head to its end, `head` reads and writes heads, `refusal` says no.
 
 mod call;
 mod carry;
 mod connection;
 mod head;
-mod record;
 mod refusal;
 
 use std::future::poll_fn;

@@ -1,10 +1,11 @@
 //! Runs `http` versions: one described request, its answer as the result. No code of users runs here.
 //!
-//! `request` fills the placeholders, `auth` adds the secret, `send` calls and follows redirects through the egress gate, `answer` makes
-//! an ending of what came back.
+//! `request` fills the placeholders, `auth` adds the secret, `send` calls and follows redirects through the egress gate, `hop` is
+//! one exchange with a target and its record, `answer` makes an ending of what came back.
 
 mod answer;
 mod auth;
+mod hop;
 mod request;
 mod send;
 mod sse;
@@ -21,6 +22,7 @@ use protocol::outcome::Ending;
 use tokio_util::sync::CancellationToken;
 
 use super::{Call, EventSink, Handler};
+use crate::Metrics;
 use crate::egress::{Gate, Refused, Resolver};
 
 /// How long an idle connection to a target is kept.
@@ -31,6 +33,7 @@ const IDLE: Duration = Duration::from_secs(30);
 pub struct Http {
     client: reqwest::Client,
     gate: Gate,
+    metrics: Metrics,
 }
 
 /// The HTTP client can't be made on this host, for want of root certificates for instance.
@@ -39,12 +42,12 @@ pub struct Http {
 pub struct SetupError(#[from] reqwest::Error);
 
 impl Http {
-    /// Prepares the client, whose every connection goes where `gate` lets it. A TLS provider must have been
-    /// installed for the process.
-    pub fn new(gate: Gate) -> Result<Self, SetupError> {
+    /// Prepares the client, whose every connection goes where `gate` lets it, and counts into `metrics`. A TLS provider
+    /// must have been installed for the process.
+    pub fn new(gate: Gate, metrics: Metrics) -> Result<Self, SetupError> {
         let resolver = Resolver::new(gate.clone());
         let client = builder().dns_resolver(Arc::new(resolver)).pool_idle_timeout(IDLE).build()?;
-        Ok(Self { client, gate })
+        Ok(Self { client, gate, metrics })
     }
 
     async fn call(&self, call: &Call, events: &EventSink) -> Result<Ending, Failure> {
@@ -53,8 +56,10 @@ impl Http {
         };
         let input = call.spec.input.value();
         let request = request::build(handler, &input, call.spec.traceparent.as_deref(), &call.secrets)?;
-        let response = send::send(self, call.content.egress.as_ref(), request).await?;
-        answer::read(response, handler.result.as_deref(), events).await
+        let mut answer = send::send(self, call.content.egress.as_ref(), request).await?;
+        let read = answer::read(&mut answer, handler.result.as_deref(), events).await;
+        answer.end(read.as_ref().err());
+        read
     }
 }
 

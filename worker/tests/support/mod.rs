@@ -177,7 +177,7 @@ impl Stage {
     pub async fn set_secret(&self, keys: &MasterKeys, name: &str, value: &str) {
         let (tenant, name) = (TenantId::standard(), SecretName::new(name).unwrap());
         let sealed = seal::seal(keys, &tenant, &name, &Secret::new(value)).unwrap();
-        self.real.registry.put_secret(&tenant, &name, &sealed).await.unwrap();
+        self.real.registry.put_secret(&tenant, &name, &sealed).await.unwrap().unwrap();
     }
 
     /// What the dispatcher's background does, once.

@@ -146,7 +146,7 @@ impl Registry for Catalogue {
         tenant: &TenantId,
         name: &SecretName,
         sealed: &Sealed,
-    ) -> Result<PutSecret, PortError> {
+    ) -> Result<Option<PutSecret>, PortError> {
         let (tenant, name, sealed) = (tenant.clone(), name.clone(), sealed.clone());
         let put = move |tx: &Tx<'_>| secrets::put(tx, &tenant, &name, &sealed);
         self.write("registry.put_secret", put).await

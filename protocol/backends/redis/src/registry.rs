@@ -165,7 +165,7 @@ impl Registry for RedisRegistry {
         tenant: &TenantId,
         name: &SecretName,
         sealed: &Sealed,
-    ) -> Result<PutSecret, PortError> {
+    ) -> Result<Option<PutSecret>, PortError> {
         self.store_secret(tenant, name, sealed).await
     }
 

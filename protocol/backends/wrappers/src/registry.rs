@@ -98,7 +98,7 @@ impl<A: Around> Registry for Wrapped<dyn Registry, A> {
         tenant: &TenantId,
         name: &SecretName,
         sealed: &Sealed,
-    ) -> Result<PutSecret, PortError> {
+    ) -> Result<Option<PutSecret>, PortError> {
         self.around.call("registry.put_secret", self.inner.put_secret(tenant, name, sealed)).await
     }
 

@@ -1,5 +1,6 @@
 //! Sealed secrets: kept by name for their tenant, replaced as a whole, never looked into.
 
+use protocol::limits::TENANT_SECRETS;
 use protocol::ports::{PutSecret, SecretInfo};
 use protocol::seal::Sealed;
 
@@ -10,7 +11,7 @@ use crate::wait::{race, until};
 impl Fixture {
     /// Sets a secret of ours.
     async fn set(&self, name: &str, sealed: &Sealed) -> PutSecret {
-        self.put_secret(&us(), &secret(name), sealed).await.unwrap()
+        self.put_secret(&us(), &secret(name), sealed).await.unwrap().unwrap()
     }
 
     /// A secret of ours as it is stored.
@@ -74,7 +75,7 @@ pub async fn a_secret_of_another_tenant_is_out_of_reach(registry: Fixture) {
     assert_eq!(registry.secret(&stranger, &secret("API_KEY")).await.unwrap(), None);
     assert_eq!(registry.secrets(&stranger).await.unwrap(), []);
     assert!(!registry.delete_secret(&stranger, &secret("API_KEY")).await.unwrap());
-    let theirs = registry.put_secret(&stranger, &secret("API_KEY"), &sealed('b')).await.unwrap();
+    let theirs = registry.put_secret(&stranger, &secret("API_KEY"), &sealed('b')).await.unwrap().unwrap();
     assert!(theirs.created);
     assert_eq!(registry.sealed("API_KEY").await, Some(sealed('a')));
     assert!(registry.delete_secret(&stranger, &secret("API_KEY")).await.unwrap());
@@ -90,6 +91,26 @@ pub async fn a_race_to_set_a_secret_creates_it_once(registry: Fixture) {
     .await;
     assert_eq!(puts.iter().filter(|put| put.created).count(), 1);
     assert!([Some(sealed('a')), Some(sealed('b'))].contains(&registry.sealed("API_KEY").await));
+}
+
+pub async fn a_tenant_has_a_thousand_secrets_at_most(registry: Fixture) {
+    const MORE: usize = 20;
+    let (one, other) = (registry.clone(), registry.other().await);
+    let puts = race(TENANT_SECRETS + MORE, move |n| {
+        let registry = if n % 2 == 0 { one.clone() } else { other.clone() };
+        async move { registry.put_secret(&us(), &secret(&format!("S{n}")), &sealed('a')).await.unwrap() }
+    })
+    .await;
+    assert_eq!(puts.iter().filter(|put| put.is_none()).count(), MORE);
+    let ours = registry.ours().await;
+    assert_eq!(ours.len(), TENANT_SECRETS);
+    // Those that are there can be replaced, others have their own thousand, and one that goes makes room.
+    let name = &ours[0].name;
+    assert!(!registry.set(name.as_str(), &sealed('b')).await.created);
+    assert!(registry.put_secret(&tenant("stranger"), name, &sealed('a')).await.unwrap().is_some());
+    assert!(registry.delete_secret(&us(), name).await.unwrap());
+    assert!(registry.set("NEW", &sealed('a')).await.created);
+    assert_eq!(registry.put_secret(&us(), name, &sealed('a')).await.unwrap(), None);
 }
 
 pub async fn a_large_secret_is_kept_to_the_letter(registry: Fixture) {

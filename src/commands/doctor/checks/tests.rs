@@ -122,3 +122,24 @@ fn without_control_groups_it_says_what_bounds_a_slot() {
     assert_eq!(levels(&checks), [Info]);
     assert!(checks[0].finding.contains("bounded by rlimits"), "{}", checks[0].finding);
 }
+
+#[test]
+fn a_master_key_is_told_by_its_id_and_where_it_is() {
+    let seen = |origin: Origin, ids: &[&str], shared| {
+        let ids = Result::Ok(ids.iter().map(|id| (*id).to_owned()).collect());
+        secrets(&MasterKey { origin, ids }, shared)
+    };
+    let own = || Origin::Own("/d/master.key".into());
+    let check = seen(own(), &["aa"], false);
+    assert_eq!((check.level, check.finding.contains("aa, in /d/master.key")), (Ok, true), "{check:?}");
+    let check = seen(own(), &[], false);
+    assert_eq!((check.level, check.finding.contains("no master key yet")), (Ok, true), "{check:?}");
+    let check = seen(Origin::Setting, &["bb", "aa"], true);
+    assert_eq!((check.level, check.finding.contains("still opened: aa")), (Ok, true), "{check:?}");
+    let alone = seen(own(), &["aa"], true);
+    assert_eq!(alone.level, Warning);
+    let refused = MasterKey { origin: Origin::File("/k".into()), ids: Err("/k is not there".into()) };
+    let missing = secrets(&refused, false);
+    assert_eq!(missing.level, Problem);
+    mendable(&[alone, missing]);
+}

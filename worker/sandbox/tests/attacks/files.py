@@ -185,7 +185,7 @@ def reads_the_secrets_of_the_kernel(data, context):
     if os.path.exists("/proc/kallsyms"):
         with open("/proc/kallsyms") as symbols:
             addresses = [line for line in itertools.islice(symbols, 2000) if int(line.split()[0], 16)]
-    machine = [name for name in ("keys", "key-users", "interrupts", "softirqs") if os.path.exists(f"/proc/{name}")]
+    machine = [name for name in ("keys", "key-users", "interrupts", "softirqs", "locks") if os.path.exists(f"/proc/{name}")]
     return {"files": files, "addresses": addresses, "machine": [name for name in machine if read(f"/proc/{name}")]}
 
 

@@ -118,6 +118,8 @@ async fn leaves_a_full_tmp(stage: &mut Stage) {
 }
 
 async fn leaves_more_files_than_fit(stage: &mut Stage) {
+    // On a machine that is busy the slot is replaced before all of them are removed.
+    stage.may_cost_the_slot();
     assert_left(stage, "full").await;
 }
 

@@ -177,6 +177,8 @@ def leaves_its_message_in_a_lock(data, context):
     if is_victim(data):
         with open("/etc/passwd") as file:
             fcntl.flock(file, fcntl.LOCK_SH)
+            # The other kind belongs to no process, but to the open file: struct flock of a shared one, F_OFD_SETLK.
+            fcntl.fcntl(file, 37, struct.pack("hh4xqqi4x", fcntl.F_RDLCK, 0, 0, 0, 0))
             wait(data)
     return read("/proc/locks").decode().splitlines() if os.path.exists("/proc/locks") else []
 

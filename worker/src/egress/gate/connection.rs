@@ -8,13 +8,14 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
+use tracing::Span;
 
 use super::Slot;
 use super::call::Call;
 use super::carry::{Broken, carry, put};
 use super::head::{self, Answer, Ask};
-use super::record::Record;
 use super::refusal::Refusal;
+use crate::egress::Record;
 
 /// The answer to CONNECT, to the letter: the runner's `network.py` reads exactly as many bytes.
 const CONNECTED: &[u8] = b"HTTP/1.1 200 Connected\r\n\r\n";
@@ -25,7 +26,8 @@ const DRAINED: u64 = 256 * 1024;
 
 /// Serves a connection to its end.
 pub(super) async fn serve(slot: &Slot, mut client: TcpStream, call: Option<Arc<Call>>) {
-    let mut record = Record::new(&slot.metrics, call.clone());
+    let span = call.as_ref().map_or_else(Span::none, |call| call.span.clone());
+    let mut record = Record::new(&slot.metrics, span);
     let mut buffer = Vec::new();
     let serving = async {
         // Answers in small pieces are not to wait for each other.
@@ -44,7 +46,7 @@ pub(super) async fn serve(slot: &Slot, mut client: TcpStream, call: Option<Arc<C
     };
     match (opened, &call) {
         (Err(refusal), _) => {
-            (record.outcome, record.reason) = (refusal.outcome(), refusal.to_string());
+            record.end(refusal.outcome(), &refusal);
             // Whoever doesn't read it doesn't want to know.
             let _ = timeout(LAST_WORDS, refuse(&mut client, &refusal)).await;
         }
@@ -56,15 +58,15 @@ pub(super) async fn serve(slot: &Slot, mut client: TcpStream, call: Option<Arc<C
                 done = exchange(ask, early, &mut client, &mut target, call, &record) => done.map_err(Some),
             };
             match done {
-                Ok(()) => record.outcome = "served",
+                Ok(()) => record.end("served", ""),
                 Err(broken) => {
                     // What is cut short must not look complete.
                     let _ = (client.set_zero_linger(), target.set_zero_linger());
-                    (record.outcome, record.reason) = match broken {
-                        None => ("closed", String::new()),
-                        Some(Broken::Limit(limit)) => ("limited", limit.to_string()),
-                        Some(Broken::Io(error)) => ("broken", error.to_string()),
-                    };
+                    match broken {
+                        None => record.end("closed", ""),
+                        Some(Broken::Limit(limit)) => record.end("limited", limit),
+                        Some(Broken::Io(error)) => record.end("broken", error),
+                    }
                 }
             }
         }

@@ -48,10 +48,9 @@ impl Refusal {
     /// The outcome in logs and metrics.
     pub(super) const fn outcome(&self) -> &'static str {
         match self {
-            Self::Target(Refused::Denied(_)) | Self::NoCall => "denied",
-            Self::Target(Refused::Unresolved { .. }) | Self::Unreachable(_) | Self::TimedOut(_) => {
-                "unreachable"
-            }
+            Self::Target(refused) => refused.outcome(),
+            Self::NoCall => "denied",
+            Self::Unreachable(_) | Self::TimedOut(_) => "unreachable",
             Self::Limit(_) => "limited",
             Self::Invalid(_) => "invalid",
         }

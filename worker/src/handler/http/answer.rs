@@ -7,11 +7,12 @@ use protocol::json::{self, Json};
 use protocol::limits;
 use protocol::outcome::Ending;
 use protocol::time::Timestamp;
+use reqwest::StatusCode;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
-use reqwest::{Response, StatusCode};
 use serde_json::{Map, Value, json};
 
 use super::Failure;
+use super::hop::Answer;
 use super::sse::{Events, TooLarge};
 use crate::handler::EventSink;
 
@@ -22,21 +23,21 @@ const SHOWN_HEADERS: [&str; 5] = ["content-type", "retry-after", "x-request-id",
 
 /// What an answer means. `pointer` leads to the result inside it.
 pub(super) async fn read(
-    response: Response,
+    answer: &mut Answer,
     pointer: Option<&str>,
     events: &EventSink,
 ) -> Result<Ending, Failure> {
-    if !response.status().is_success() {
-        return Err(refused(response).await);
+    if !answer.status().is_success() {
+        return Err(refused(answer).await);
     }
-    if response.status() == StatusCode::NO_CONTENT {
+    if answer.status() == StatusCode::NO_CONTENT {
         return Ok(Ending::Returned(Json::null()));
     }
-    let media = Media::of(response.headers());
+    let media = Media::of(answer.headers());
     if media == Media::EventStream {
-        return stream(response, pointer, events).await;
+        return stream(answer, pointer, events).await;
     }
-    let body = all(response).await?;
+    let body = all(answer).await?;
     result(body, media, pointer).map(Ending::Returned)
 }
 
@@ -62,9 +63,9 @@ impl Media {
 }
 
 /// The whole body, if it isn't larger than a result may be.
-async fn all(mut response: Response) -> Result<Vec<u8>, Failure> {
+async fn all(answer: &mut Answer) -> Result<Vec<u8>, Failure> {
     let mut body = Vec::new();
-    while let Some(piece) = response.chunk().await.map_err(Failure::of)? {
+    while let Some(piece) = answer.chunk().await? {
         if body.len() + piece.len() > limits::RESULT_BYTES {
             return Err(too_large("the target's answer", limits::RESULT_BYTES));
         }
@@ -112,15 +113,11 @@ fn pick(answer: Json, pointer: Option<&str>) -> Result<Json, Failure> {
 }
 
 /// Passes an event stream on as chunks; the result is the list of them.
-async fn stream(
-    mut response: Response,
-    pointer: Option<&str>,
-    events: &EventSink,
-) -> Result<Ending, Failure> {
+async fn stream(answer: &mut Answer, pointer: Option<&str>, events: &EventSink) -> Result<Ending, Failure> {
     let mut reader = Events::default();
     let mut chunks = Chunks { events, list: Vec::new(), bytes: 0 };
     let large = |TooLarge| too_large("an event of the target", limits::CHUNK_BYTES);
-    while let Some(piece) = response.chunk().await.map_err(Failure::of)? {
+    while let Some(piece) = answer.chunk().await? {
         for data in reader.feed(&piece).map_err(large)? {
             chunks.add(data).await?;
         }
@@ -156,13 +153,13 @@ fn too_large(what: &str, bytes: usize) -> Failure {
 }
 
 /// The failure that an error status means.
-async fn refused(mut response: Response) -> Failure {
-    let status = response.status();
-    let headers = response.headers().clone();
+async fn refused(answer: &mut Answer) -> Failure {
+    let status = answer.status();
+    let headers = answer.headers().clone();
     let mut body = Vec::new();
     // The rest, and an error on the way, tell nothing that the status doesn't.
     while body.len() <= SHOWN_BYTES
-        && let Ok(Some(piece)) = response.chunk().await
+        && let Ok(Some(piece)) = answer.chunk().await
     {
         body.extend_from_slice(&piece);
     }

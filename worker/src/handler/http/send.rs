@@ -1,12 +1,13 @@
-//! Sends a request through the egress gate and follows redirects, a few, each hop checked anew.
+//! Sends a request and follows redirects, a few, each through the egress gate as a hop of its own.
 
-use protocol::egress::{Egress, Target};
+use protocol::egress::Egress;
 use protocol::error::Code;
 use reqwest::header::{ACCEPT, ACCEPT_LANGUAGE, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION, USER_AGENT};
-use reqwest::{Client, Method, Response, StatusCode, Url};
+use reqwest::{Method, StatusCode};
 
+use super::hop::Answer;
 use super::request::Request;
-use super::{Failure, Http, builder};
+use super::{Failure, Http};
 
 /// Redirects that are followed.
 const REDIRECTS: usize = 5;
@@ -19,37 +20,21 @@ pub(super) async fn send(
     http: &Http,
     egress: Option<&Egress>,
     mut request: Request,
-) -> Result<Response, Failure> {
+) -> Result<Answer, Failure> {
     for _ in 0..=REDIRECTS {
-        let client = client(http, egress, &request.url).await?;
-        let mut sent = reqwest::Request::new(request.method.clone(), request.url.clone());
-        *sent.headers_mut() = request.headers.clone();
-        *sent.body_mut() = request.body.clone().map(Into::into);
-        let response = client.execute(sent).await.map_err(Failure::of)?;
-        let location = response.headers().get(LOCATION).map(|value| value.as_bytes().to_vec());
-        match (is_redirect(response.status()), location) {
-            (true, Some(location)) => request = redirected(request, response.status(), &location)?,
-            _ => return Ok(response),
+        let answer = Answer::to(http, egress, &request).await?;
+        let location = answer.headers().get(LOCATION).map(|value| value.as_bytes().to_vec());
+        match (is_redirect(answer.status()), location) {
+            (true, Some(location)) => {
+                let status = answer.status();
+                answer.end(None);
+                request = redirected(request, status, &location)?;
+            }
+            _ => return Ok(answer),
         }
     }
     let message = format!("the target redirected more than {REDIRECTS} times");
     Err(Failure::new(Code::HttpAnswerInvalid, message))
-}
-
-/// The client for one hop: the common one, or one that connects to nothing but checked addresses, where more than
-/// the name decides.
-async fn client(http: &Http, egress: Option<&Egress>, url: &Url) -> Result<Client, Failure> {
-    let host = url.host_str().unwrap_or_default();
-    let target = Target::parse(host, url.port_or_known_default())
-        .map_err(|error| Failure::new(Code::HttpAnswerInvalid, error.to_string()))?;
-    match http.gate.pins(&target, egress).await? {
-        None => Ok(http.client.clone()),
-        Some(addresses) => builder()
-            .resolve_to_addrs(host, &addresses)
-            .pool_max_idle_per_host(0)
-            .build()
-            .map_err(Failure::of),
-    }
 }
 
 /// 300 and 304 are no redirects: nobody said where to.

@@ -1,6 +1,7 @@
 //! Sealed secrets.
 
 use protocol::id::{SecretName, TenantId};
+use protocol::limits;
 use protocol::ports::{PutSecret, SecretInfo};
 use protocol::seal::Sealed;
 use rusqlite::{Connection, OptionalExtension, Row};
@@ -15,8 +16,11 @@ pub(super) fn put(
     tenant: &TenantId,
     name: &SecretName,
     sealed: &Sealed,
-) -> Result<PutSecret, Failure> {
+) -> Result<Option<PutSecret>, Failure> {
     let created = get(tx, tenant, name)?.is_none();
+    if created && count(tx, tenant)? >= limits::TENANT_SECRETS {
+        return Ok(None);
+    }
     let info = tx
         .prepare_cached(
             "INSERT INTO secrets (tenant, name, sealed, created_at, updated_at) VALUES (?1, ?2, ?3, ?4, ?4)
@@ -24,7 +28,12 @@ pub(super) fn put(
              RETURNING name, sealed, created_at, updated_at",
         )?
         .query_row((Text(tenant), Text(name), Text(sealed), At(tx.now)), info)?;
-    Ok(PutSecret { info, created })
+    Ok(Some(PutSecret { info, created }))
+}
+
+fn count(file: &Connection, tenant: &TenantId) -> Result<usize, Failure> {
+    let mut statement = file.prepare_cached("SELECT count(*) FROM secrets WHERE tenant = ?1")?;
+    Ok(statement.query_row([Text(tenant)], |row| row.get(0))?)
 }
 
 /// See `Registry::secret`.

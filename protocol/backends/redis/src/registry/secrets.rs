@@ -1,6 +1,7 @@
 //! Sealed secrets. All of a tenant's are one hash: name to `<first set> <last set> <sealed>`.
 
 use protocol::id::{SecretName, TenantId};
+use protocol::limits;
 use protocol::ports::{PortError, PutSecret, SecretInfo};
 use protocol::seal::Sealed;
 
@@ -14,14 +15,18 @@ impl RedisRegistry {
         tenant: &TenantId,
         name: &SecretName,
         sealed: &Sealed,
-    ) -> Result<PutSecret, PortError> {
+    ) -> Result<Option<PutSecret>, PortError> {
         const OPERATION: &str = "registry.put_secret";
         let keys = [self.keys.secrets(tenant)];
-        let arguments = [name.as_str(), sealed.as_str()];
+        let most = limits::TENANT_SECRETS.to_string();
+        let arguments = [name.as_str(), sealed.as_str(), &most];
         let (word, fields) = self.run(OPERATION, &self.scripts.secret_put, &keys, &arguments).await?;
+        if word == "full" {
+            return Ok(None);
+        }
         let entry = fields.text("secret").unwrap_or_default();
         let (info, _) = read(name.as_str(), entry).map_err(|e| e.during(OPERATION))?;
-        Ok(PutSecret { info, created: word == "created" })
+        Ok(Some(PutSecret { info, created: word == "created" }))
     }
 
     pub(super) async fn read_secret(

@@ -1,39 +1,42 @@
-//! What is remembered of a connection: one log line and the counts, however it ends.
+//! What is remembered of a way out: one log line and the counts, however it ends. For Python that is a connection
+//! through the gate of its slot; for `http` handlers one hop of a request, because their connections are kept.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use protocol::egress::Target;
 use tokio::time::Instant;
+use tracing::Span;
 
-use super::call::Call;
+use super::Refused;
 use crate::Metrics;
 
-/// One connection. Tells about itself when it is dropped.
-pub(super) struct Record {
+/// One connection or hop. Tells about itself when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Record {
     metrics: Metrics,
-    call: Option<Arc<Call>>,
+    span: Span,
     began: Instant,
     /// Where it wanted to go.
-    pub(super) target: Option<Target>,
+    pub(crate) target: Option<Target>,
     /// Where it went.
-    pub(super) address: Option<SocketAddr>,
+    pub(crate) address: Option<SocketAddr>,
     /// Bytes to the target.
-    pub(super) sent: AtomicU64,
+    pub(crate) sent: AtomicU64,
     /// Bytes from the target.
-    pub(super) received: AtomicU64,
+    pub(crate) received: AtomicU64,
     /// How it ended. Until something is known it was closed with its call.
-    pub(super) outcome: &'static str,
+    pub(crate) outcome: &'static str,
     /// Why, unless it was served.
-    pub(super) reason: String,
+    pub(crate) reason: String,
 }
 
 impl Record {
-    pub(super) fn new(metrics: &Metrics, call: Option<Arc<Call>>) -> Self {
+    /// Of something that begins now. `span` is the attempt that it belongs to.
+    pub(crate) fn new(metrics: &Metrics, span: Span) -> Self {
         Self {
             metrics: metrics.clone(),
-            call,
+            span,
             began: Instant::now(),
             target: None,
             address: None,
@@ -41,6 +44,21 @@ impl Record {
             received: AtomicU64::new(0),
             outcome: "closed",
             reason: String::new(),
+        }
+    }
+
+    /// How it ended, and why.
+    pub(crate) fn end(&mut self, outcome: &'static str, reason: impl ToString) {
+        (self.outcome, self.reason) = (outcome, reason.to_string());
+    }
+}
+
+impl Refused {
+    /// The outcome in logs and metrics.
+    pub(crate) const fn outcome(&self) -> &'static str {
+        match self {
+            Self::Denied(_) => "denied",
+            Self::Unresolved { .. } => "unreachable",
         }
     }
 }
@@ -51,7 +69,7 @@ impl Drop for Record {
         self.metrics.egress_connections.with_label_values(&[self.outcome]).inc();
         self.metrics.egress_bytes.with_label_values(&["sent"]).inc_by(sent);
         self.metrics.egress_bytes.with_label_values(&["received"]).inc_by(received);
-        let _span = self.call.as_ref().map(|call| call.span.enter());
+        let _span = self.span.enter();
         tracing::info!(
             host = self.target.as_ref().map(|target| tracing::field::display(&target.host)),
             port = self.target.as_ref().map(|target| target.port),

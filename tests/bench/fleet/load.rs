@@ -1,0 +1,115 @@
+//! The load generator in a closed loop: each connection has one job at a time, and every result is checked.
+
+use std::cell::Cell;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use futures_util::future::try_join_all;
+use protocol::time::Timestamp;
+
+use crate::actions::{Action, Job};
+use crate::http::Connection;
+use crate::sortie::Sortie;
+
+/// Connections of a closed loop.
+pub(crate) const WIDTH: usize = 64;
+
+/// How a caller gets the result of a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Style {
+    /// With the answer to the request: `Prefer: wait=60`.
+    Prefer,
+    /// `202` first, then `GET /v1/jobs/{id}?wait=60`.
+    Poll,
+}
+
+impl Style {
+    /// The name in the figures of an action that is run in this way.
+    pub(crate) fn name(self, action: Action) -> String {
+        match self {
+            Self::Prefer => action.name().to_owned(),
+            Self::Poll => format!("{}_polled", action.name()),
+        }
+    }
+}
+
+/// What a loop did.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Done {
+    pub(crate) jobs: u64,
+    pub(crate) span: Duration,
+}
+
+impl Done {
+    pub(crate) fn per_second(&self) -> f64 {
+        self.jobs as f64 / self.span.as_secs_f64()
+    }
+}
+
+/// Submits job number `n` without waiting for its end; returns its id.
+pub(crate) async fn submit(connection: &mut Connection, action: Action, n: u64) -> anyhow::Result<String> {
+    let answer = connection.send("POST", "/v1/jobs", "", action.request(n).as_bytes()).await?;
+    Ok(Job::read(&answer)?.id.to_owned())
+}
+
+/// Waits for the end of job number `n`, and says when that was.
+pub(crate) async fn finished(connection: &mut Connection, id: &str, n: u64) -> anyhow::Result<Timestamp> {
+    let path = format!("/v1/jobs/{id}?wait=60");
+    loop {
+        let job = Job::read(&connection.get(&path).await?)?;
+        if let Some(end) = job.finished_at {
+            job.check(n)?;
+            return Ok(end);
+        }
+    }
+}
+
+/// Runs job number `n` to its end.
+pub(crate) async fn one(
+    connection: &mut Connection,
+    action: Action,
+    style: Style,
+    n: u64,
+) -> anyhow::Result<()> {
+    if style == Style::Poll {
+        let id = submit(connection, action, n).await?;
+        return finished(connection, &id, n).await.map(drop);
+    }
+    let wait = "prefer: wait=60\r\n";
+    let answer = connection.send("POST", "/v1/jobs", wait, action.request(n).as_bytes()).await?;
+    Job::read(&answer)?.check(n)
+}
+
+/// Runs an action until the time is over and the last results have come. The span is from the first request to the
+/// last result.
+pub(crate) async fn closed(
+    sortie: &Sortie,
+    action: Action,
+    style: Style,
+    span: Duration,
+) -> anyhow::Result<Done> {
+    let until = Instant::now() + span;
+    let go_on = |_| Instant::now() < until;
+    each(sortie.address, &sortie.key, go_on, async |connection, n| one(connection, action, style, n).await)
+        .await
+}
+
+/// Does something for each number from 0 on, on [`WIDTH`] connections, for as long as it is to go on.
+pub(crate) async fn each(
+    address: SocketAddr,
+    key: &str,
+    go_on: impl Fn(u64) -> bool,
+    work: impl AsyncFn(&mut Connection, u64) -> anyhow::Result<()>,
+) -> anyhow::Result<Done> {
+    let connections = try_join_all((0..WIDTH).map(|_| Connection::open(address, key))).await?;
+    let (number, began) = (Cell::new(0), Instant::now());
+    let loops = connections.into_iter().map(async |mut connection| {
+        while go_on(number.get()) {
+            let n = number.replace(number.get() + 1);
+            work(&mut connection, n).await?;
+        }
+        anyhow::Ok(())
+    });
+    try_join_all(loops).await?;
+    Ok(Done { jobs: number.get(), span: began.elapsed() })
+}
