@@ -12,6 +12,7 @@ import os
 import resource
 import socket
 import struct
+import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ COVERED = ["keys", "key-users", "interrupts", "softirqs", "locks"]
 USER = 1000
 
 # linux/mount.h, linux/prctl.h, linux/capability.h, linux/sockios.h, linux/if.h
-MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_BIND = 2, 4, 8, 4096
+MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT, MS_BIND, MS_REC = 1, 2, 4, 8, 32, 4096, 16384
 PR_SET_DUMPABLE, PR_SET_SECCOMP, PR_CAPBSET_DROP = 4, 22, 24
 PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 36, 38
 SECCOMP_MODE_FILTER = 2
@@ -84,13 +85,37 @@ def furnish(settings: "Settings") -> socket.socket:
             mount("", f"/proc/{name}", MS_BIND, source="/dev/null")
     size = f"size={settings.tmp_bytes},nr_inodes={settings.tmp_files},mode=700"
     for directory in WRITABLE:
+        interpreter = open_below(directory)
         mount("tmpfs", directory, MS_NOSUID | MS_NODEV, options=size)
+        show_again(directory, interpreter)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
         fcntl.ioctl(any_socket, SIOCSIFFLAGS, struct.pack("16sH22x", b"lo", IFF_UP))
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     listener.bind(("127.0.0.1", 0))
     listener.listen(128)
     return listener
+
+
+def open_below(directory: str) -> dict[str, int]:
+    """Where the interpreter's own directories lie below one that is about to be covered, open."""
+    paths = {path for prefix in (sys.prefix, sys.base_prefix) for path in (prefix, os.path.realpath(prefix))}
+    return {path: os.open(path, os.O_PATH) for path in sorted(paths) if path.startswith(directory + "/")}
+
+
+def show_again(directory: str, places: dict[str, int]) -> None:
+    """Makes them visible where they were. What leads to them is a mount too, so that no call can move or fill it."""
+    made = set()
+    for path, opened in places.items():
+        top = "/".join(path.split("/")[: directory.count("/") + 2])
+        if top != path and top not in made:
+            os.mkdir(top)
+            mount("tmpfs", top, MS_NOSUID | MS_NODEV, options="size=64k,mode=755")
+            made.add(top)
+        os.makedirs(path, exist_ok=True)
+        mount("", path, MS_BIND | MS_REC, source=f"/proc/self/fd/{opened}")
+        os.close(opened)
+    for top in made:
+        mount("", top, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV)
 
 
 def lock_down(settings: "Settings") -> None:

@@ -22,6 +22,8 @@ class Writable:
         self._flags = _flags(directory)
         os.close(directory)
         self._mode = os.stat(path).st_mode
+        # What is mounted there can't be changed, and isn't of a call (confine.show_again).
+        self._fixed = frozenset(name for name in os.listdir(path) if os.path.ismount(f"{path}/{name}"))
         self._taken = self._take()
 
     def is_empty(self) -> bool:
@@ -36,7 +38,7 @@ class Writable:
         os.chmod(self.path, 0o700)
         directory = os.open(self.path, DIRECTORY)
         try:
-            _empty(directory)
+            _empty(directory, self._fixed)
             self._reset(directory)
         finally:
             os.close(directory)
@@ -77,12 +79,12 @@ def _flags(directory: int) -> bytes | None:
         return None
 
 
-def _empty(top: int) -> None:
+def _empty(top: int, fixed: frozenset[str]) -> None:
     """Directories are moved up to the top before they are removed: that needs neither recursion nor more than two
     descriptors, however deep they are."""
     # Nobody could guess these names, so no entry has one.
     prefix, number = os.urandom(8).hex(), 0
-    names = os.listdir(top)
+    names = [name for name in os.listdir(top) if name not in fixed]
     while names:
         name = names.pop()
         if _unlinked(name, top):

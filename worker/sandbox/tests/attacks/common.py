@@ -216,3 +216,8 @@ def frame_descriptors():
 
 def handle_event(data, context):
     return globals()[data["function"]](data, context)
+
+
+def entries(directory):
+    """What is in a directory of the slot's own, except where the interpreter lies below it and was mounted there."""
+    return [name for name in os.listdir(directory) if not os.path.ismount(f"{directory}/{name}")]

@@ -398,4 +398,4 @@ def dumps_a_core_on_the_host(data, context):
         raised = "done"
     except (ValueError, OSError) as error:
         raised = type(error).__name__
-    return {"signal": os.WTERMSIG(status), "core": os.WCOREDUMP(status), "files": os.listdir("/tmp"), "raised": raised}
+    return {"signal": os.WTERMSIG(status), "core": os.WCOREDUMP(status), "files": entries("/tmp"), "raised": raised}

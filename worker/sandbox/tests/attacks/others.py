@@ -18,7 +18,7 @@ def reads_the_files_of_another_slot(data, context):
             os.chmod(f"{place}/secret", 0o666)
         wait(data)
         return {place: read(f"{place}/secret").decode() for place in places}
-    found = [os.path.join(place, name) for place in places for name in os.listdir(place)]
+    found = [os.path.join(place, name) for place in places for name in entries(place)]
     for pid in range(1, 5000):
         for way in ("root", "cwd"):
             for place in places:
