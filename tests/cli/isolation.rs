@@ -177,7 +177,8 @@ async fn by_default_handlers_are_in_a_sandbox_also_where_only_the_owner_reaches_
     summary(&server, "isolation  sandbox").await;
     assert_eq!(isolation_of(&server).await, ("sandbox".into(), "sandbox".into()));
 
-    let source = "import os\ndef handle_event(data):\n    return [os.path.exists(data), os.listdir('/tmp'), os.getuid()]\n";
+    // The interpreter may lie below /tmp, and is mounted there then.
+    let source = "import os\ndef handle_event(data):\n    found = [name for name in os.listdir('/tmp') if not os.path.ismount('/tmp/' + name)]\n    return [os.path.exists(data), found, os.getuid()]\n";
     server.client.publish("look", source, json!({})).await;
     let job = server.client.run("look", json!(dir.path())).await;
     assert_eq!(job["result"], json!([false, [], 1000]), "{job}");

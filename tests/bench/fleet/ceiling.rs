@@ -29,10 +29,10 @@ pub(crate) async fn measure(session: &mut Session) -> anyhow::Result<()> {
     let (servers, form) = (session.servers.clone(), session.options.form);
     servers.clear().await?;
     let amqp = servers.amqp.clone();
-    let (published, consumed) = apart(broker::run(amqp, form.of(20_000, 100_000))).await?;
+    let (published, consumed) = apart(broker::run(amqp, form.of(20_000, 60_000))).await?;
     session.figures.add(CEILING, "ceiling.broker.published_per_second", published.per_second());
     session.figures.add(CEILING, "ceiling.broker.consumed_per_second", consumed.per_second());
-    let jobs = form.of(12_000, 80_000);
+    let jobs = form.of(12_000, 40_000);
     let before = Reading::take(&watched(&servers))?;
     let done = apart(bare::run(servers.clone(), jobs)).await?;
     add(session, "bare", &before, done)?;

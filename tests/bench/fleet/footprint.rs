@@ -75,7 +75,7 @@ pub(crate) async fn peer(session: &mut Session, peer: Peer) -> anyhow::Result<()
 
 /// The share of a processor that everybody uses while there are no jobs, in percent.
 async fn idle(session: &mut Session, who: &str, watched: &[Watched]) -> anyhow::Result<()> {
-    let span = Duration::from_secs(session.options.form.of(6, 30));
+    let span = Duration::from_secs(session.options.form.of(6, 20));
     let before = Reading::take(watched)?;
     tokio::time::sleep(span).await;
     let usage = before.until_now(watched)?;

@@ -27,7 +27,7 @@ pub(crate) async fn one_client(
     }
     let mut connection = Connection::open(sortie.address, &sortie.key).await?;
     let mut times = Vec::new();
-    for n in 0..WARM_UP + session.options.form.of(300, 2_000) {
+    for n in 0..WARM_UP + session.options.form.of(300, 1_000) {
         let began = Instant::now();
         load::one(&mut connection, action, style, n).await?;
         if n >= WARM_UP {

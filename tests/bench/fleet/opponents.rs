@@ -22,7 +22,7 @@ pub(crate) async fn turn(session: &mut Session, peer: Peer) -> anyhow::Result<()
         throughput(session, peer, &worker, "cpu", form.of(700, 5_000)).await?;
     }
     if session.options.wants(Part::Latency) {
-        let jobs = form.of("200", "2000");
+        let jobs = form.of("200", "1000");
         let told = peers::load(peer, &python, &servers, &["latency", "--jobs", jobs]).await?;
         percentiles(session, peer, "latency.noop", &told)?;
         if let Some(maximum) = session.figures.newest(peer.name(), "throughput.noop") {

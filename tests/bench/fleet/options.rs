@@ -23,7 +23,7 @@ pub(crate) struct Options {
     /// How often the parts that are measured in turns are measured [default: 2, or 3 in the full form].
     #[arg(long, value_name = "N")]
     rounds: Option<u32>,
-    /// How long one closed loop runs, in seconds [default: 2, or 8 in the full form].
+    /// How long one closed loop runs, in seconds [default: 2, or 6 in the full form].
     #[arg(long, value_name = "SECONDS")]
     span: Option<u64>,
     /// Only these actions in closed loops, separated by commas: noop_warm, noop_fresh, cpu_warm ...
@@ -104,7 +104,7 @@ impl Options {
 
     /// How long one closed loop runs.
     pub(crate) fn span(&self) -> Duration {
-        Duration::from_secs(self.span.unwrap_or(self.form.of(2, 8)))
+        Duration::from_secs(self.span.unwrap_or(self.form.of(2, 6)))
     }
 }
 

@@ -5,18 +5,16 @@ better way of its own.
 """
 
 import os
-import queue
-import threading
 import time
-
-import pika
-import redis
+from concurrent.futures import ThreadPoolExecutor
 
 AMQP_URL = os.environ["SORTIE_TEST_AMQP_URL"]
 # Longer than any measure: a job that is lost fails the run instead of hanging it.
 PATIENCE_SECONDS = 600
 # How long results are kept: a day, as is the default of those that have one.
 KEEP_SECONDS = 86_400
+# So many jobs can be under way in a client that blocks.
+THREADS = 8
 
 
 def redis_url(database):
@@ -45,8 +43,10 @@ class Client:
 
     #: Its queue in RabbitMQ, the kind of that queue, and the Redis database with its results.
     queue_name = queue_kind = database = None
-    #: How many threads wait for results in the open loop.
-    waiters = 8
+
+    def __init__(self):
+        # One for all that is done in threads: the libraries give each thread a connection, which lasts as long as it.
+        self.threads = ThreadPoolExecutor(THREADS)
 
     def submit(self, task, argument):
         """Returns a handle when the broker has confirmed the job."""
@@ -57,7 +57,15 @@ class Client:
         raise NotImplementedError
 
     def submit_all(self, task, arguments):
-        return [self.submit(task, argument) for argument in arguments]
+        """Submits from all threads, so that one confirm need not wait for another."""
+
+        def some(first):
+            return [self.submit(task, argument) for argument in arguments[first::THREADS]]
+
+        handles = [None] * len(arguments)
+        for first, part in enumerate(self.threads.map(some, range(THREADS))):
+            handles[first::THREADS] = part
+        return handles
 
     def results(self, handles):
         """Waits for all, in the way that costs least."""
@@ -66,29 +74,21 @@ class Client:
     def paced(self, task, arguments, instants):
         """Submits each argument at its instant (of `time.perf_counter`), whatever became of those before; returns
         for each when its result was there, and the result."""
-        finished = [None] * len(arguments)
-        waiting = queue.SimpleQueue()
 
-        def wait_for_results():
-            while (item := waiting.get()) is not None:
-                index, handle = item
-                value = self.result(handle)
-                finished[index] = (time.perf_counter(), value)
+        def one(argument):
+            value = self.result(self.submit(task, argument))
+            return time.perf_counter(), value
 
-        threads = [threading.Thread(target=wait_for_results, daemon=True) for _ in range(self.waiters)]
-        for thread in threads:
-            thread.start()
-        for index, (argument, instant) in enumerate(zip(arguments, instants)):
+        jobs = []
+        for argument, instant in zip(arguments, instants):
             sleep_until(instant)
-            waiting.put((index, self.submit(task, argument)))
-        for _ in threads:
-            waiting.put(None)
-        for thread in threads:
-            thread.join()
-        return finished
+            jobs.append(self.threads.submit(one, argument))
+        return [job.result() for job in jobs]
 
     def reset(self):
         """Drops the jobs and results that an earlier run left."""
+        import pika  # Here, because workers load this module and should not pay for it.
+
         connection = pika.BlockingConnection(pika.URLParameters(AMQP_URL))
         try:
             connection.channel().queue_purge(self.queue_name)
@@ -99,10 +99,12 @@ class Client:
 
     def store(self):
         """Redis with this peer's results: one key for each finished job."""
+        import redis
+
         return redis.Redis.from_url(redis_url(self.database))
 
     def close(self):
-        pass
+        self.threads.shutdown()
 
 
 def sleep_until(instant):

@@ -7,8 +7,11 @@ import math
 import sys
 import time
 
+from client import PATIENCE_SECONDS
+
 WARM_UP_JOBS = 200
-POLL_SECONDS = 0.05
+WARM_UP_SINGLY = 20
+POLL_SECONDS = 0.02
 
 
 def main():
@@ -94,15 +97,25 @@ def backlog(client, options):
     handles = client.submit_all("noop", arguments)
     print(json.dumps({"filled": options.jobs, "fill_seconds": time.perf_counter() - start}), flush=True)
     store = client.store()
-    while (first := store.dbsize()) == 0:
-        time.sleep(POLL_SECONDS)
+    first = results_in(store, 1)
     start = time.perf_counter()
-    while store.dbsize() < options.jobs:
-        time.sleep(POLL_SECONDS)
+    results_in(store, options.jobs)
     seconds = time.perf_counter() - start
     some = slice(None, None, math.ceil(options.jobs / 1000))
     check(arguments[some], client.results(handles[some]))
     return {"jobs": options.jobs, "seconds": seconds, "per_second": (options.jobs - first) / seconds}
+
+
+def results_in(store, enough):
+    """Waits until there are enough of them, and returns how many there are; gives up when they stop coming."""
+    seen, until = 0, time.monotonic() + PATIENCE_SECONDS
+    while (found := store.dbsize()) < enough:
+        if found > seen:
+            seen, until = found, time.monotonic() + PATIENCE_SECONDS
+        if time.monotonic() > until:
+            sys.exit(f"{found} results of {enough}")
+        time.sleep(POLL_SECONDS)
+    return found
 
 
 MEASURES = {"throughput": throughput, "latency": latency, "open": open_loop, "backlog": backlog}
@@ -111,7 +124,9 @@ MEASURES = {"throughput": throughput, "latency": latency, "open": open_loop, "ba
 def warm_up(client, task):
     """Connections are open and code is loaded on both sides before anything counts."""
     arguments = arguments_of(WARM_UP_JOBS)
-    check(arguments, client.results(client.submit_all(task, arguments)))
+    singly, at_once = arguments[:WARM_UP_SINGLY], arguments[WARM_UP_SINGLY:]
+    values = [client.result(client.submit(task, argument)) for argument in singly]
+    check(arguments, values + client.results(client.submit_all(task, at_once)))
 
 
 def arguments_of(jobs):
@@ -126,7 +141,8 @@ def check(arguments, values):
 
 def percentiles(seconds):
     ordered = sorted(seconds)
-    return {f"p{share}_ms": round(ordered[math.ceil(len(ordered) * share / 100) - 1] * 1000, 3) for share in (50, 95, 99)}
+    at = {share: ordered[math.ceil(len(ordered) * share / 100) - 1] for share in (50, 95, 99)}
+    return {f"p{share}_ms": round(value * 1000, 3) for share, value in at.items()}
 
 
 if __name__ == "__main__":

@@ -1,4 +1,17 @@
-"""Celery: application, settings of its worker (its options are in `run`), and client."""
+"""Celery: application, settings of its worker (whose options are in `run`), and client.
+
+Messages are persistent by default; confirms, late acks and a large prefetch for short tasks as its documentation says.
+Classic queues are its default; quorum queues are supported, with limitations, and slower (below).
+
+Tried, 4,000 no-op jobs each, in jobs/s of three runs on a busy machine:
+    `delay` and `get` as in the tutorial (each job subscribed to) 505, 466, 477; on a quorum queue 386, 488, 492;
+    with ResultSet.join_native 527, 527, 539; without subscriptions, asking for all results at once (as here) 796, 818,
+    660; that on a quorum queue 616, 610, 565; with a prefetch of 4 for each process 604, 633; of 128 514, 601, 624.
+    In a busier hour: as here 666, 643, 472; with hiredis 683, 551, 434; a prefetch of 16 608, 542, 393; -O default
+    649, 718, 571; without rate limits 628, 473, 367; without remote control too 601, 585, 502.
+    By threads that submit, 1, 2, 4, 8, 16: 625, 705, 706, 696, 669 with servers on a disk; 728, 713, 685, 710, 627 in
+    memory.
+"""
 
 import celery
 from celery.result import denied_join_result
