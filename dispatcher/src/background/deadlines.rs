@@ -8,6 +8,6 @@ use super::sweep::{BATCH, Sweep};
 use crate::dispatcher::Dispatcher;
 
 pub(super) async fn run(dispatcher: Dispatcher, stop: CancellationToken) {
-    let sweep = Sweep { name: "deadlines", every: Duration::from_millis(200), wake: None };
+    let sweep = Sweep::new("deadlines", Duration::from_millis(200));
     sweep.run(&dispatcher, &stop, || dispatcher.store().expire(BATCH)).await;
 }

@@ -8,7 +8,7 @@ use super::sweep::{BATCH, Sweep, publish_all};
 use crate::dispatcher::Dispatcher;
 
 pub(super) async fn run(dispatcher: Dispatcher, stop: CancellationToken) {
-    let sweep = Sweep { name: "due", every: Duration::from_millis(200), wake: None };
+    let sweep = Sweep::new("due", Duration::from_millis(200));
     let step = || async {
         let jobs = dispatcher.store().due(BATCH).await?;
         let taken = jobs.len();

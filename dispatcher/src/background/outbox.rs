@@ -12,7 +12,7 @@ use crate::dispatcher::Dispatcher;
 const AGE: Duration = Duration::from_secs(2);
 
 pub(super) async fn run(dispatcher: Dispatcher, stop: CancellationToken) {
-    let sweep = Sweep { name: "outbox", every: Duration::from_secs(1), wake: None };
+    let sweep = Sweep::new("outbox", Duration::from_secs(1));
     let step = || async {
         // What is taken is not given again for a while: don't take it while it can't be published.
         if dispatcher.queue_health().is_away() {

@@ -8,6 +8,6 @@ use super::sweep::{BATCH, Sweep};
 use crate::dispatcher::Dispatcher;
 
 pub(super) async fn run(dispatcher: Dispatcher, stop: CancellationToken) {
-    let sweep = Sweep { name: "retention", every: Duration::from_secs(60), wake: None };
+    let sweep = Sweep::new("retention", Duration::from_secs(60));
     sweep.run(&dispatcher, &stop, || dispatcher.store().remove_old(BATCH)).await;
 }

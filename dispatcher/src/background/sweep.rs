@@ -28,9 +28,16 @@ pub(super) struct Sweep<'a> {
     pub(super) every: Duration,
     /// Ends the rest early.
     pub(super) wake: Option<&'a Notify>,
+    /// How long it holds still once the store, which was away, answers again.
+    pub(super) mercy: Duration,
 }
 
 impl Sweep<'_> {
+    /// A sweep that rests for `every` and holds for nothing.
+    pub(super) const fn new(name: &'static str, every: Duration) -> Self {
+        Self { name, every, wake: None, mercy: Duration::ZERO }
+    }
+
     /// Steps until `stop`. A step returns how many jobs it took; it is repeated at once until it takes none.
     pub(super) async fn run<F>(
         self,
@@ -42,7 +49,13 @@ impl Sweep<'_> {
     {
         let mut troubles = 0_u32;
         while !stop.is_cancelled() {
-            match step().await {
+            let stepped = async {
+                if troubles > 0 {
+                    self.hold(dispatcher, stop).await?;
+                }
+                if stop.is_cancelled() { Ok(0) } else { step().await }
+            };
+            match stepped.await {
                 Ok(taken) => {
                     if troubles > 0 {
                         tracing::info!(sweep = self.name, "the sweep works again");
@@ -70,6 +83,15 @@ impl Sweep<'_> {
                 () = woken(self.wake) => {}
             }
         }
+    }
+
+    /// After an error: holds still for `mercy`, counted from when the store answers.
+    async fn hold(&self, dispatcher: &Dispatcher, stop: &CancellationToken) -> Result<(), PortError> {
+        if !self.mercy.is_zero() {
+            dispatcher.store().ping().await?;
+            stop.run_until_cancelled(tokio::time::sleep(self.mercy)).await;
+        }
+        Ok(())
     }
 }
 

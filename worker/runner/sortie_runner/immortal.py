@@ -14,6 +14,7 @@ from typing import Any
 
 # Python's mark of an immortal object on machines with pointers of 8 bytes: the highest bit of the lower half of its count.
 COUNT_BYTES = 4
+IMMORTAL = 2**31
 # Their references are part of a stack, which counts on them.
 RUNNING = (types.FrameType, types.GeneratorType, types.CoroutineType, types.AsyncGeneratorType)
 
@@ -28,7 +29,7 @@ def make_all() -> int:
         todo = [known]
         while todo:
             item = todo.pop()
-            if isinstance(item, RUNNING) or _is_immortal(item):
+            if isinstance(item, RUNNING) or sys.getrefcount(item) >= IMMORTAL:
                 continue
             ctypes.memset(id(item), 0xFF, COUNT_BYTES)
             made += 1
@@ -41,7 +42,3 @@ def _parts(item: Any) -> list[Any]:
     if isinstance(item, types.CodeType):
         return [item.co_consts, item.co_names, item.co_qualname, *item.co_consts, *item.co_names, *item.co_varnames]
     return gc.get_referents(item)
-
-
-def _is_immortal(item: Any) -> bool:
-    return bool(ctypes.c_int32.from_address(id(item)).value < 0)

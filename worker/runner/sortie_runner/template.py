@@ -141,28 +141,31 @@ class Template:
 
     def sweep(self, keep: bool) -> None:
         """Kills what the call left (and its own process unless it is kept), empties the directory, says so."""
-        kept = self.call_pid if keep else None
-        own = self.call_pid is not None and kept is None
         # A process that never started another, nor a thread, has left none.
         single = self.alone and self.call_pid is not None and last_pid() == self.call_pid
-        if single and kept and all(directory.is_empty() for directory in self.directories):
+        if single and keep and all(directory.is_empty() for directory in self.directories):
             self.tell({"kind": "clean", "leftovers": 0})
             return
-        single = single and own
-        if single:
+        if single and not keep:
             # The worker need not wait until it is taken apart.
             kill(-1)
             self.tell({"kind": "clean", "leftovers": 0})
+            self.tidy(kept=None)
+        else:
+            leftovers = self.tidy(kept=self.call_pid if keep else None)
+            self.tell({"kind": "clean", "leftovers": leftovers})
+        if self.call_pid is None:
+            self.fork()
+
+    def tidy(self, kept: int | None) -> int:
+        """Leaves nothing but the process `kept`; how many processes the call had left."""
         killed = self.kill_all(kept)
-        if own:
-            killed.discard(self.call_pid or 0)
+        if self.call_pid is not None and kept is None:
+            killed.discard(self.call_pid)
             self.forget()
         for directory in self.directories:
             directory.empty()
-        if not single:
-            self.tell({"kind": "clean", "leftovers": len(killed)})
-        if self.call_pid is None:
-            self.fork()
+        return len(killed)
 
     def kill_all(self, keep: int | None) -> set[int]:
         """Kills our descendants but `keep`; the processes that were alive. Each pass takes the children of the
