@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use backend_embedded::Embedded;
@@ -111,10 +112,18 @@ pub(crate) fn dispatcher(
         admin_key: Some(admin_key),
         master_keys,
         deadline_ceiling: settings.deadline_ceiling,
+        mercy: mercy(settings),
         ..dispatcher::Options::default()
     };
     let metrics = dispatcher::Metrics::register(metrics).context("can't register metrics")?;
     Ok(Dispatcher::new(ports, options, metrics))
+}
+
+/// Time for a worker to renew its leases once: it tries every third of a lease; a try that is under way when servers come
+/// back may hang for the two seconds after which a call is given up.
+fn mercy(settings: &Settings) -> Duration {
+    let call = if settings.servers.is_some() { Duration::from_secs(2) } else { Duration::ZERO };
+    settings.lease / 3 + call + Duration::from_millis(200)
 }
 
 /// The worker over these backends, its slots ready. `listen` is where the process listens.

@@ -18,10 +18,9 @@ pub(crate) fn read_or_make(
     }
     let key = make()?;
     // A reader never sees half a key, and of two first starts one wins.
-    let draft = path.with_extension(format!("{}.draft", std::process::id()));
+    let draft = path.with_extension(format!("{}.draft", protocol::id::JobId::generate()));
     let write = || -> std::io::Result<()> {
-        let mut file: File =
-            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
+        let mut file: File = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
         writeln!(file, "{}", key.reveal())?;
         file.sync_all()?;
         std::fs::hard_link(&draft, path)

@@ -25,6 +25,9 @@ pub struct Options {
     pub keep_alive: Duration,
     /// Requests of the inbox that are worked on at the same time.
     pub inbox_ceiling: usize,
+    /// How long lapsed leases are left alone at the start, and after the store was away or this process slept: their
+    /// holders could not renew them either. Long enough for each of them to do so once.
+    pub mercy: Duration,
 }
 
 impl Default for Options {
@@ -37,6 +40,7 @@ impl Default for Options {
             wait_ceiling: limits::WAIT_CEILING,
             keep_alive: Duration::from_secs(15),
             inbox_ceiling: 64,
+            mercy: Duration::from_millis(500),
         }
     }
 }

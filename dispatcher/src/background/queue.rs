@@ -41,7 +41,8 @@ async fn sample(dispatcher: &Dispatcher) {
         match dispatcher.queue().depth(&lane).await {
             Ok(depth) => dispatcher.metrics().lane(lane.as_str(), depth),
             Err(error) => {
-                tracing::debug!(%lane, cause = trouble::causes(&error), "the lane's depth is not known");
+                // The next look at the queue must not wait until all have failed.
+                return tracing::debug!(%lane, cause = trouble::causes(&error), "the lanes' depth is not known");
             }
         }
     }

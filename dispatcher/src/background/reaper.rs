@@ -7,11 +7,9 @@ use tokio_util::sync::CancellationToken;
 use super::sweep::{BATCH, Sweep, publish_all};
 use crate::dispatcher::Dispatcher;
 
-/// How long leases count on after the store was away: whoever holds one could not renew it either.
-const MERCY: Duration = Duration::from_millis(1_500);
-
 pub(super) async fn run(dispatcher: Dispatcher, stop: CancellationToken) {
-    let sweep = Sweep { mercy: MERCY, ..Sweep::new("reaper", Duration::from_millis(200)) };
+    let sweep =
+        Sweep { mercy: dispatcher.options().mercy, ..Sweep::new("reaper", Duration::from_millis(200)) };
     let step = || async {
         let jobs = dispatcher.store().reap(BATCH).await?;
         let taken = jobs.len();

@@ -6,6 +6,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use protocol::job::JobSpec;
 use protocol::ports::PortError;
+use protocol::time::Timestamp;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -15,6 +16,8 @@ use crate::trouble;
 
 /// The longest rest after an error.
 const LONGEST: Duration = Duration::from_secs(1);
+/// A longer time between two steps of the reaper by the wall clock, which leases are counted by, was sleep.
+const ASLEEP: Duration = Duration::from_secs(1);
 /// Jobs that one step takes.
 pub(super) const BATCH: usize = 128;
 /// Publishes under way at the same time.
@@ -28,7 +31,8 @@ pub(super) struct Sweep<'a> {
     pub(super) every: Duration,
     /// Ends the rest early.
     pub(super) wake: Option<&'a Notify>,
-    /// How long it holds still once the store, which was away, answers again.
+    /// How long it holds still before its first step, and once the store, which was away, answers again, or this
+    /// process, which was asleep, goes on.
     pub(super) mercy: Duration,
 }
 
@@ -48,14 +52,17 @@ impl Sweep<'_> {
         F: Future<Output = Result<usize, PortError>>,
     {
         let mut troubles = 0_u32;
+        let mut awake = None;
         while !stop.is_cancelled() {
             let stepped = async {
-                if troubles > 0 {
+                if troubles > 0 || awake.is_none_or(|last| Timestamp::now().since(last) > ASLEEP) {
                     self.hold(dispatcher, stop).await?;
                 }
                 if stop.is_cancelled() { Ok(0) } else { step().await }
             };
-            match stepped.await {
+            let stepped = stepped.await;
+            awake = Some(Timestamp::now());
+            match stepped {
                 Ok(taken) => {
                     if troubles > 0 {
                         tracing::info!(sweep = self.name, "the sweep works again");
@@ -85,7 +92,7 @@ impl Sweep<'_> {
         }
     }
 
-    /// After an error: holds still for `mercy`, counted from when the store answers.
+    /// Holds still for `mercy`, counted from when the store answers.
     async fn hold(&self, dispatcher: &Dispatcher, stop: &CancellationToken) -> Result<(), PortError> {
         if !self.mercy.is_zero() {
             dispatcher.store().ping().await?;
