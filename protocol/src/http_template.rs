@@ -267,7 +267,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn places(handler: Value) -> Vec<String> {
+    pub(super) fn places(handler: Value) -> Vec<String> {
         let handler = serde_json::from_value(handler).unwrap();
         check(&handler).into_iter().map(|fault| fault.pointer).collect()
     }

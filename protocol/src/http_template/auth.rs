@@ -48,12 +48,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::http_template::check;
-
-    fn places(handler: Value) -> Vec<String> {
-        let handler = serde_json::from_value(handler).unwrap();
-        check(&handler).into_iter().map(|fault| fault.pointer).collect()
-    }
+    use crate::http_template::tests::places;
 
     #[test]
     fn auth_has_a_place_of_its_own() {

@@ -5,13 +5,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
+use bench::job;
 use protocol::action::{Content, Reuse};
 use protocol::deadline::Limit;
-use protocol::id::{ActionName, JobId, Lane, TenantId};
-use protocol::job::{JobSpec, Priority};
-use protocol::json::Json;
 use protocol::outcome::Ending;
-use protocol::time::Timestamp;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 use worker::Metrics;
@@ -124,25 +121,7 @@ fn content(kind: &Kind) -> anyhow::Result<Arc<Content>> {
 }
 
 fn call(content: &Arc<Content>) -> anyhow::Result<Call> {
-    let spec = JobSpec {
-        id: JobId::generate(),
-        tenant: TenantId::standard(),
-        action: ActionName::new("bench.noop")?,
-        version: Some(1),
-        content_hash: content.hash(),
-        input: Json::from(json!({"city": "Łódź", "days": 3})),
-        lane: Lane::standard(),
-        priority: Priority::Normal,
-        created_at: Timestamp::now(),
-        run_at: None,
-        deadline: Timestamp::now().plus(Duration::from_secs(60)),
-        timeout_ms: 10_000,
-        retry: Default::default(),
-        labels: Default::default(),
-        traceparent: None,
-        reply: None,
-        key: None,
-    };
+    let spec = job("bench.noop", content.hash(), json!({"city": "Łódź", "days": 3}))?;
     let limit = Limit::Timeout(LIMIT);
     Ok(Call {
         spec: Arc::new(spec),

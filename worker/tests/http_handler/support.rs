@@ -8,13 +8,12 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
+use conformance::sample;
 use protocol::action::Content;
 use protocol::deadline::Limit;
 use protocol::error::JobError;
-use protocol::id::{ActionName, JobId, Lane, TenantId};
-use protocol::job::{JobSpec, Priority};
+use protocol::job::JobSpec;
 use protocol::outcome::Ending;
-use protocol::time::Timestamp;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use worker::Metrics;
@@ -50,25 +49,11 @@ pub(crate) fn call(handler: Value, input: Value) -> Call {
     let mut handler = handler;
     handler["kind"] = json!("http");
     let content: Content = serde_json::from_value(json!({ "handler": handler })).unwrap();
-    let now = Timestamp::now();
     let spec = JobSpec {
-        id: JobId::generate(),
-        tenant: TenantId::standard(),
-        action: ActionName::new("test.http").unwrap(),
-        version: Some(1),
         content_hash: content.hash(),
         input: input.into(),
-        lane: Lane::standard(),
-        priority: Priority::Normal,
-        created_at: now,
-        run_at: None,
-        deadline: now.plus(Duration::from_secs(60)),
-        timeout_ms: 5000,
-        retry: Default::default(),
-        labels: Default::default(),
         traceparent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".into()),
-        reply: None,
-        key: None,
+        ..sample::job()
     };
     let limit = Limit::Timeout(Duration::from_secs(5));
     Call { spec: Arc::new(spec), attempt: 1, content: Arc::new(content), limit, secrets: Default::default() }

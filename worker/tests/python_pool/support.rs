@@ -1,26 +1,26 @@
 //! A pool of real Python processes, and short words for what the tests ask of it.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a panic is how a test fails")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a panic is how a test fails")]
+
+#[path = "../support/python.rs"]
+mod python;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use protocol::action::{Content, Reuse};
-use protocol::deadline::Limit;
+use protocol::action::Reuse;
 use protocol::error::{Code, JobError};
-use protocol::id::{ActionName, JobId, Lane, TenantId};
-use protocol::job::{JobSpec, Priority};
 use protocol::json::Json;
 use protocol::outcome::Ending;
-use protocol::time::Timestamp;
 use serde_json::{Value, json};
-use tokio_util::sync::CancellationToken;
 use worker::Metrics;
 use worker::egress::Gate;
-use worker::handler::{Call, EventSink, Handler};
+use worker::handler::Call;
 use worker::python::{Error, Isolation, Options, Python};
+
+pub(crate) use python::{Ran, interpreter};
 
 pub(crate) const UNIVERSAL: &str = include_str!("../../../tests/fixtures/handlers/universal.py");
 
@@ -36,20 +36,6 @@ pub(crate) struct Pool {
 
 /// A directory that is removed at the end.
 pub(crate) struct Dir(pub(crate) PathBuf);
-
-/// One finished call.
-pub(crate) struct Ran {
-    pub(crate) ending: Ending,
-    /// Kind and data of each event, in order.
-    pub(crate) events: Vec<(&'static str, Value)>,
-    pub(crate) took: Duration,
-}
-
-pub(crate) fn interpreter() -> PathBuf {
-    std::env::var_os("SORTIE_TEST_PYTHON").map(PathBuf::from).expect(
-        "SORTIE_TEST_PYTHON must name a Python 3.12 or newer with `requests` (`make test` prepares one and sets it)",
-    )
-}
 
 pub(crate) fn options() -> Options {
     static NEXT: AtomicU32 = AtomicU32::new(0);
@@ -92,21 +78,7 @@ impl Pool {
 
     /// Runs a call and stops it after `limit`, as an attempt does.
     pub(crate) async fn call(&self, call: Call, limit: Duration) -> Ran {
-        let sink = EventSink::new(Metrics::register(&prometheus::Registry::new()).unwrap());
-        let stop = CancellationToken::new();
-        let began = Instant::now();
-        let running = self.python.run(call, sink.clone(), stop.clone());
-        tokio::pin!(running);
-        let ending = tokio::select! {
-            ending = &mut running => ending,
-            () = tokio::time::sleep(limit) => {
-                stop.cancel();
-                running.await
-            }
-        };
-        let took = began.elapsed();
-        let events = sink.rest().events.into_iter().map(|event| (event.kind.as_str(), event.data.value()));
-        Ran { ending, events: events.collect(), took }
+        python::run(&self.python, call, limit).await
     }
 
     /// The pool serves a plain call as if nothing had happened.
@@ -124,13 +96,6 @@ impl Drop for Dir {
 }
 
 impl Ran {
-    pub(crate) fn value(&self) -> Value {
-        match &self.ending {
-            Ending::Returned(value) => value.value(),
-            other => panic!("no result: {other:?}"),
-        }
-    }
-
     pub(crate) fn failure(&self) -> &JobError {
         match &self.ending {
             Ending::Failed { error, .. } => error,
@@ -145,10 +110,6 @@ impl Ran {
         error
     }
 
-    pub(crate) fn of_kind(&self, kind: &str) -> Vec<&Value> {
-        self.events.iter().filter(|(found, _)| *found == kind).map(|(_, data)| data).collect()
-    }
-
     /// All logged text of a stream.
     pub(crate) fn text(&self, stream: &str) -> String {
         let logs = self.of_kind("log").into_iter().filter(|data| data["stream"] == stream);
@@ -157,33 +118,12 @@ impl Ran {
 }
 
 pub(crate) fn call(source: &str, input: Value, reuse: Reuse) -> Call {
-    let content: Content = serde_json::from_value(json!({
+    let content = json!({
         "handler": {"kind": "python", "source": source},
         "reuse": reuse,
         "memory_mb": 128,
-    }))
-    .unwrap();
-    let spec = JobSpec {
-        id: JobId::generate(),
-        tenant: TenantId::standard(),
-        action: ActionName::new("test.universal").unwrap(),
-        version: Some(1),
-        content_hash: content.hash(),
-        input: Json::from(input),
-        lane: Lane::standard(),
-        priority: Priority::Normal,
-        created_at: Timestamp::now(),
-        run_at: None,
-        deadline: Timestamp::now().plus(Duration::from_secs(60)),
-        timeout_ms: 30_000,
-        retry: Default::default(),
-        labels: Default::default(),
-        traceparent: None,
-        reply: None,
-        key: None,
-    };
-    let limit = Limit::Timeout(Duration::from_secs(30));
-    Call { spec: Arc::new(spec), attempt: 1, content: Arc::new(content), limit, secrets: Default::default() }
+    });
+    python::call(content, input, Duration::from_secs(30))
 }
 
 /// Waits until `condition` holds; fails the test after 10 s.

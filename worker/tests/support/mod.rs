@@ -9,17 +9,17 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use backend_wrappers::faulty::{self, Faults};
+use conformance::sample;
 use protocol::action::Content;
 use protocol::error::{Code, JobError};
 use protocol::id::{ActionName, JobId, Lane, SecretName, TenantId, WorkerId};
 use protocol::isolation::Isolation;
-use protocol::job::{Job, JobSpec, Priority};
+use protocol::job::{Job, JobSpec};
 use protocol::json::Json;
 use protocol::outcome::Ending;
 use protocol::ports::{NewJob, StoreOptions};
 use protocol::seal::{self, MasterKeys};
 use protocol::secret::Secret;
-use protocol::time::Timestamp;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
@@ -142,25 +142,14 @@ impl Stage {
         let content: Content = serde_json::from_value(content).unwrap();
         let (tenant, action) = (TenantId::standard(), ActionName::new("test.script").unwrap());
         self.real.registry.publish(&tenant, &action, &content, None).await.unwrap();
-        let now = Timestamp::now();
         let mut spec = JobSpec {
-            id: JobId::generate(),
             tenant,
             action,
-            version: Some(1),
             content_hash: content.hash(),
             input: input.into(),
-            lane: Lane::standard(),
-            priority: Priority::Normal,
-            created_at: now,
-            run_at: None,
-            deadline: now.plus(Duration::from_secs(60)),
             timeout_ms: content.timeout_ms,
             retry: content.retry,
-            labels: Default::default(),
-            traceparent: None,
-            reply: None,
-            key: None,
+            ..sample::job()
         };
         change(&mut spec);
         self.real.store.create(NewJob { spec: spec.clone(), idempotency: None }).await.unwrap();

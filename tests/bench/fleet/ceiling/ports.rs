@@ -2,19 +2,17 @@
 //! claim, finish, acknowledge; all at once.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::ensure;
+use bench::job;
 use protocol::action::Content;
 use protocol::event::EventBatch;
-use protocol::id::{ActionName, ContentHash, JobId, Lane, TenantId, WorkerId};
+use protocol::id::{ContentHash, Lane, WorkerId};
 use protocol::isolation::Isolation;
-use protocol::job::{JobSpec, Priority};
-use protocol::json::Json;
 use protocol::outcome::{Outcome, Verdict};
 use protocol::ports::{Claim, Created, Delivery, Finish, Finished, NewJob, Queue, Store, StoreOptions};
 use protocol::secret::Secret;
-use protocol::time::Timestamp;
 use serde_json::json;
 use tokio::task::JoinSet;
 
@@ -53,7 +51,7 @@ async fn create(
     hash: ContentHash,
     n: u64,
 ) -> anyhow::Result<()> {
-    let spec = spec(hash, n)?;
+    let spec = job("noop_warm", hash, json!({"n": n}))?;
     let created = store.create(NewJob { spec: spec.clone(), idempotency: None }).await?;
     ensure!(matches!(created, Created::New(_)), "job {} was there already", spec.id);
     queue.publish(&spec).await?;
@@ -85,27 +83,4 @@ async fn finish(delivery: Delivery, store: Arc<dyn Store>, worker: Arc<WorkerId>
     ensure!(finished == Finished::Recorded, "a finish came late");
     delivery.ack();
     Ok(())
-}
-
-fn spec(content_hash: ContentHash, n: u64) -> anyhow::Result<JobSpec> {
-    let now = Timestamp::now();
-    Ok(JobSpec {
-        id: JobId::generate(),
-        tenant: TenantId::standard(),
-        action: ActionName::new("noop_warm")?,
-        version: Some(1),
-        content_hash,
-        input: Json::from(json!({"n": n})),
-        lane: Lane::standard(),
-        priority: Priority::Normal,
-        created_at: now,
-        run_at: None,
-        deadline: now.plus(Duration::from_secs(3_600)),
-        timeout_ms: 5_000,
-        retry: Default::default(),
-        labels: Default::default(),
-        traceparent: None,
-        reply: None,
-        key: None,
-    })
 }

@@ -1,26 +1,25 @@
 //! Where an attack is tried: a worker's Python with one slot, the same without a sandbox for comparison, and a look at
 //! the slot before and after.
 
+#[path = "../../../tests/support/python.rs"]
+mod python;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use protocol::action::Content;
-use protocol::deadline::Limit;
 use protocol::error::{Code, JobError};
-use protocol::id::{ActionName, JobId, Lane, SecretName, TenantId};
-use protocol::job::{JobSpec, Priority};
-use protocol::json::Json;
+use protocol::id::SecretName;
 use protocol::outcome::Ending;
 use protocol::secret::Secret;
-use protocol::time::Timestamp;
 use serde_json::{Map, Value, json};
 use tokio::sync::OnceCell;
-use tokio_util::sync::CancellationToken;
 use worker::Metrics;
-use worker::handler::{Call, EventSink, Handler};
+use worker::handler::Call;
 use worker::python::{Isolation, Options, Python};
+
+pub(crate) use python::{Ran, interpreter};
 
 use crate::run::Attack;
 use crate::servers;
@@ -36,14 +35,6 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) struct Pool {
     python: Arc<Python>,
     dir: PathBuf,
-}
-
-/// One finished call.
-pub(crate) struct Ran {
-    pub(crate) ending: Ending,
-    /// Kind and data of each event, in order.
-    pub(crate) events: Vec<(&'static str, Value)>,
-    pub(crate) took: Duration,
 }
 
 /// What a call is given besides its source and input.
@@ -80,22 +71,8 @@ impl Pool {
 
     /// Runs a call and stops it at its limit, as an attempt does.
     pub(crate) async fn call(&self, source: &str, input: Value, given: Given) -> Ran {
-        let sink = EventSink::new(Metrics::register(&prometheus::Registry::new()).unwrap());
-        let stop = CancellationToken::new();
         let limit = given.limit;
-        let began = Instant::now();
-        let running = self.python.run(call(source, input, given), sink.clone(), stop.clone());
-        tokio::pin!(running);
-        let ending = tokio::select! {
-            ending = &mut running => ending,
-            () = tokio::time::sleep(limit) => {
-                stop.cancel();
-                running.await
-            }
-        };
-        let took = began.elapsed();
-        let events = sink.rest().events.into_iter().map(|event| (event.kind.as_str(), event.data.value()));
-        Ran { ending, events: events.collect(), took }
+        python::run(&self.python, call(source, input, given), limit).await
     }
 
     /// What a slot looks like to a call.
@@ -209,12 +186,6 @@ pub(crate) fn source(theme: &str) -> String {
     format!("{COMMON}\n{theme}\n")
 }
 
-pub(crate) fn interpreter() -> PathBuf {
-    std::env::var_os("SORTIE_TEST_PYTHON").map(PathBuf::from).unwrap_or_else(|| {
-        panic!("SORTIE_TEST_PYTHON must name a Python 3.12 or newer with `requests` (`make test` sets it)")
-    })
-}
-
 fn call(source: &str, input: Value, given: Given) -> Call {
     let mut content = json!({
         "handler": {"kind": "python", "source": source},
@@ -224,40 +195,12 @@ fn call(source: &str, input: Value, given: Given) -> Call {
     if let Some(egress) = given.egress {
         content["egress"] = egress;
     }
-    let content: Content = serde_json::from_value(content).unwrap();
-    let spec = JobSpec {
-        id: JobId::generate(),
-        tenant: TenantId::standard(),
-        action: ActionName::new("test.attack").unwrap(),
-        version: Some(1),
-        content_hash: content.hash(),
-        input: Json::from(input),
-        lane: Lane::standard(),
-        priority: Priority::Normal,
-        created_at: Timestamp::now(),
-        run_at: None,
-        deadline: Timestamp::now().plus(Duration::from_secs(60)),
-        timeout_ms: 30_000,
-        retry: Default::default(),
-        labels: Default::default(),
-        traceparent: None,
-        reply: None,
-        key: None,
-    };
     let secrets = given.secrets.into_iter();
     let secrets = secrets.map(|(name, value)| (SecretName::new(name).unwrap(), Secret::new(value))).collect();
-    let limit = Limit::Timeout(given.limit);
-    Call { spec: Arc::new(spec), attempt: 1, content: Arc::new(content), limit, secrets }
+    Call { secrets, ..python::call(content, input, given.limit) }
 }
 
 impl Ran {
-    pub(crate) fn value(&self) -> Value {
-        match &self.ending {
-            Ending::Returned(value) => value.value(),
-            other => panic!("no result: {other:?}"),
-        }
-    }
-
     /// It failed, or crashed, with this code.
     pub(crate) fn assert_fails(&self, code: Code) -> &JobError {
         match &self.ending {
@@ -270,11 +213,6 @@ impl Ran {
     pub(crate) fn assert_stopped(&self, limit: Duration) {
         assert!(matches!(self.ending, Ending::Interrupted), "{:?}", self.ending);
         assert!(self.took < limit + Duration::from_secs(5), "it was not stopped in time: {:?}", self.took);
-    }
-
-    /// All data of a kind of events.
-    pub(crate) fn of_kind(&self, kind: &str) -> Vec<&Value> {
-        self.events.iter().filter(|(found, _)| *found == kind).map(|(_, data)| data).collect()
     }
 }
 
