@@ -1,5 +1,5 @@
 //! The file system that a Python needs, as data: the interpreter, its libraries, certificates, ordinary programs,
-//! four devices. No home directory, no configuration of the host, nothing of the worker.
+//! five devices. No home directory, no configuration of the host, nothing of the worker.
 
 use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};

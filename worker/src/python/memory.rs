@@ -14,8 +14,8 @@ use super::slot::Bounds;
 /// How often it looks.
 const PERIOD: Duration = Duration::from_millis(100);
 const MIB: u64 = 1024 * 1024;
-/// What an interpreter with its libraries has anyway: a smaller `memory_mb` is taken as this (sortie_runner/child.py
-/// does the same for each process).
+/// What an interpreter with its libraries has anyway: a smaller `memory_mb` is taken as this. The floor of a process by
+/// itself is another one, a little above what it has when it starts (`MEMORY_FLOOR` in sortie_runner/child.py).
 const FLOOR_MB: u64 = 64;
 /// What a control group counts beyond the memory of the call: the template, and files in the private directories.
 const BESIDE: u64 = 32 * MIB + 2 * TMP_BYTES;

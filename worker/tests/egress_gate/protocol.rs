@@ -96,19 +96,58 @@ async fn plain_http_is_asked_in_origin_form_and_ends_after_one_answer() {
     assert_eq!(answer, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nhi");
     drop(client);
     assert_eq!(rest(&mut target).await, "", "the target sees that the client has gone");
+    drop(target);
     stage.ended("served", 1).await;
 }
 
 #[tokio::test]
-async fn an_answer_that_is_no_http_is_a_bad_gateway() {
-    let (listener, address) = listener().await;
+async fn a_client_that_ends_its_half_gets_the_whole_answer() {
     let stage = Stage::set();
     let _call = stage.open();
-    let mut client = stage.client().await;
-    client.write_all(format!("GET http://{address}/ HTTP/1.1\r\n\r\n").as_bytes()).await.unwrap();
-    let (mut target, _) = within(listener.accept()).await.unwrap();
-    target.write_all(b"SSH-2.0-OpenSSH_9.6\r\n").await.unwrap();
-    assert!(rest(&mut client).await.starts_with("HTTP/1.1 502 "));
+    let (mut client, mut target) = stage.half_answered().await;
+    client.shutdown().await.unwrap();
+    assert_eq!(rest(&mut target).await, "", "the target sees the end of the request");
+    target.write_all(b" and half").await.unwrap();
+    drop(target);
+    assert_eq!(rest(&mut client).await, " and half");
+    stage.ended("served", 1).await;
+}
+
+#[tokio::test]
+async fn a_client_that_sends_more_than_its_request_is_cut_off() {
+    let stage = Stage::set();
+    let _call = stage.open();
+    let (mut client, mut target) = stage.half_answered().await;
+    client.write_all(b"GET").await.unwrap();
+    assert!(is_reset(&mut client).await, "half an answer must not look whole");
+    assert!(is_reset(&mut target).await);
+    stage.ended("broken", 1).await;
+}
+
+#[tokio::test]
+async fn a_client_that_breaks_off_is_not_taken_for_one_that_was_served() {
+    let stage = Stage::set();
+    let _call = stage.open();
+    let (client, mut target) = stage.half_answered().await;
+    client.set_zero_linger().unwrap();
+    drop(client);
+    assert!(is_reset(&mut target).await);
+    stage.ended("broken", 1).await;
+}
+
+#[tokio::test]
+async fn an_answer_without_a_head_is_a_bad_gateway() {
+    let stage = Stage::set();
+    let _call = stage.open();
+    for (count, answer) in (1..).zip(["SSH-2.0-OpenSSH_9.6\r\n", "HTTP/1.1 200 OK\r\nServ", ""]) {
+        let (mut client, mut target) = stage.asked().await;
+        target.write_all(answer.as_bytes()).await.unwrap();
+        drop(target);
+        let told = rest(&mut client).await;
+        assert!(told.starts_with("HTTP/1.1 502 "), "{answer}: {told}");
+        drop(client);
+        stage.ended("unreachable", count).await;
+    }
 }
 
 #[tokio::test]

@@ -78,6 +78,29 @@ impl Stage {
         self.say(&format!("CONNECT {target} HTTP/1.1\r\n\r\n")).await
     }
 
+    /// A client that has asked for one page, and the target that heard it.
+    pub(crate) async fn asked(&self) -> (TcpStream, TcpStream) {
+        let (listener, address) = listener().await;
+        let mut client = self.client().await;
+        client.write_all(format!("GET http://{address}/ HTTP/1.1\r\n\r\n").as_bytes()).await.unwrap();
+        let (mut target, _) = within(listener.accept()).await.unwrap();
+        let expected = format!("GET / HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+        let mut head = vec![0; expected.len()];
+        within(target.read_exact(&mut head)).await.unwrap();
+        assert_eq!(String::from_utf8(head).unwrap(), expected);
+        (client, target)
+    }
+
+    /// The same, and the client has the first half of an answer.
+    pub(crate) async fn half_answered(&self) -> (TcpStream, TcpStream) {
+        let (mut client, mut target) = self.asked().await;
+        target.write_all(b"HTTP/1.1 200 OK\r\n\r\nhalf").await.unwrap();
+        let mut half = [0; 42];
+        within(client.read_exact(&mut half)).await.unwrap();
+        assert_eq!(String::from_utf8_lossy(&half), "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nhalf");
+        (client, target)
+    }
+
     /// Waits until so many connections have ended like this.
     pub(crate) async fn ended(&self, outcome: &str, count: u64) {
         let counter = self.metrics.egress_connections.with_label_values(&[outcome]);

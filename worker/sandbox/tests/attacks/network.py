@@ -33,6 +33,27 @@ def opens_sockets_of_other_families(data, context):
     return {f"{name} {kind}": tried(family, kind) for name, family in families.items() for kind in (1, 2, 5)}
 
 
+def pairs_sockets_of_other_families(data, context):
+    if "control" in data:
+        return outcome(_socket.socketpair, 16, 3)
+    return {f"{family} {kind}": outcome(_socket.socketpair, family, kind) for family in (0, *range(2, 64)) for kind in (1, 2, 4, 5, 6, 10)}
+
+
+def opens_sockets_of_other_types(data, context):
+    if "control" in data:
+        return tried(2, 4)
+    told = {}
+    for family in (2, 10):
+        # DCCP, SCTP, UDP-Lite; 0 is whatever the type has, if need be from a module.
+        for protocol in (0, 6, 17, 33, 132, 136):
+            for kind in (0, 4, 5, 6, 7, 10, 15):
+                for flag in (0, socket.SOCK_CLOEXEC, socket.SOCK_NONBLOCK):
+                    told[f"{family} {kind | flag} {protocol}"] = tried(family, kind | flag, protocol)
+        told[f"{family} stream of datagrams"] = tried(family, 1, 17)
+        told[f"{family} datagrams of a stream"] = tried(family, 2, 6)
+    return told
+
+
 def changes_its_network(data, context):
     own = _socket.socket(2, 2)
     ioctl = lambda number, payload: outcome(fcntl.ioctl, own, number, payload)
@@ -396,24 +417,16 @@ def listens_in_place_of_the_gate(data, context):
         return control(data)
     told = {}
     for name, options in (("plain", ()), ("reused address", (2,)), ("reused port", (15,)), ("both", (2, 15))):
-        own = _socket.socket(2, 1)
-        for option in options:
-            own.setsockopt(1, option, 1)
+        for place, address in (("", "127.0.0.1"), (" on every address", "0.0.0.0")):
+            own = _socket.socket(2, 1)
+            for option in options:
+                own.setsockopt(1, option, 1)
 
-        def take():
-            own.bind(("127.0.0.1", gate_port()))
-            own.listen(1)
+            def take():
+                own.bind((address, gate_port()))
+                own.listen(1)
 
-        told[name] = outcome(take)
-        every = _socket.socket(2, 1)
-        for option in options:
-            every.setsockopt(1, option, 1)
-
-        def take_every():
-            every.bind(("0.0.0.0", gate_port()))
-            every.listen(1)
-
-        told[f"{name} on every address"] = outcome(take_every)
+            told[name + place] = outcome(take)
     return told
 
 

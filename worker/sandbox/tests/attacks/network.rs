@@ -14,6 +14,8 @@ attacks!("network.py":
     opens_raw_sockets,
     opens_packet_and_netlink_sockets,
     opens_sockets_of_other_families,
+    pairs_sockets_of_other_families,
+    opens_sockets_of_other_types,
     changes_its_network,
     connects_to_the_loopback_of_the_host,
     connects_to_an_abstract_socket_of_the_host,
@@ -61,6 +63,18 @@ async fn opens_packet_and_netlink_sockets(stage: &mut Stage) {
 
 async fn opens_sockets_of_other_families(stage: &mut Stage) {
     assert_each(&stage.inside().await, &["EPERM", "ENOSYS"]);
+}
+
+async fn pairs_sockets_of_other_families(stage: &mut Stage) {
+    assert_each(&stage.inside().await, &["ENOSYS"]);
+    // Elsewhere the kernel makes the sockets, and then finds that they have no pairs.
+    assert_eq!(stage.outside_with(json!({"control": true})).await, "ENOTSUP");
+}
+
+async fn opens_sockets_of_other_types(stage: &mut Stage) {
+    assert_each(&stage.inside().await, &["ENOSYS"]);
+    // Elsewhere the kernel looks for a protocol, and for a module that brings one.
+    assert_eq!(stage.outside_with(json!({"control": true})).await, "ESOCKTNOSUPPORT");
 }
 
 async fn changes_its_network(stage: &mut Stage) {

@@ -20,6 +20,12 @@ pub(super) enum Broken {
     /// One of the ends is gone.
     #[error(transparent)]
     Io(#[from] io::Error),
+    /// The target's answer has no head that could be passed on.
+    #[error("{0}")]
+    Headless(String),
+    /// The client sent more than its one request.
+    #[error("the client sent more than one request")]
+    Overlong,
 }
 
 /// Passes on everything until `from` ends.

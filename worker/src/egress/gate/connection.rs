@@ -45,11 +45,7 @@ pub(super) async fn serve(slot: &Slot, mut client: TcpStream, call: Option<Arc<C
         opened = serving => opened,
     };
     match (opened, &call) {
-        (Err(refusal), _) => {
-            record.end(refusal.outcome(), &refusal);
-            // Whoever doesn't read it doesn't want to know.
-            let _ = timeout(LAST_WORDS, refuse(&mut client, &refusal)).await;
-        }
+        (Err(refusal), _) => refuse(&mut client, &refusal, &mut record).await,
         (Ok((ask, mut target, _permit, length)), Some(call)) => {
             let early = buffer.split_off(length);
             let done = tokio::select! {
@@ -59,13 +55,16 @@ pub(super) async fn serve(slot: &Slot, mut client: TcpStream, call: Option<Arc<C
             };
             match done {
                 Ok(()) => record.end("served", ""),
+                Err(Some(Broken::Headless(reason))) => {
+                    refuse(&mut client, &Refusal::Unreachable(reason), &mut record).await;
+                }
                 Err(broken) => {
                     // What is cut short must not look complete.
                     let _ = (client.set_zero_linger(), target.set_zero_linger());
                     match broken {
                         None => record.end("closed", ""),
                         Some(Broken::Limit(limit)) => record.end("limited", limit),
-                        Some(Broken::Io(error)) => record.end("broken", error),
+                        Some(broken) => record.end("broken", broken),
                     }
                 }
             }
@@ -153,25 +152,21 @@ async fn exchange(
             let up = async {
                 put(&head, &mut to_target, call, &record.sent).await?;
                 match carry(&mut (&mut from_client).take(body), &mut to_target, call, &record.sent).await {
+                    // A second request is not for this connection.
+                    Ok(()) if from_client.read(&mut [0]).await? > 0 => return Err(Broken::Overlong),
                     // A target that reads no more may still have an answer.
                     Ok(()) | Err(Broken::Io(_)) => {}
                     Err(limit) => return Err(limit),
                 }
-                // The client goes, or sends a second request, which this connection is not for.
-                let _ = from_client.read(&mut [0]).await;
-                Ok(())
+                // The client has no more to say, or has gone, which the target learns by this. The answer decides.
+                let _ = to_target.shutdown().await;
+                std::future::pending().await
             };
             let down = async {
                 let mut buffer = Vec::new();
                 loop {
                     let read = head::read(&mut from_target, &mut buffer, head::answer).await;
-                    let (Answer { head, last }, length) = match read {
-                        Ok(read) => read,
-                        Err(reason) => {
-                            to_client.write_all(Refusal::Unreachable(reason).answer().as_bytes()).await?;
-                            break;
-                        }
-                    };
+                    let (Answer { head, last }, length) = read.map_err(Broken::Headless)?;
                     put(&head, &mut to_client, call, &record.received).await?;
                     buffer.drain(..length);
                     if last {
@@ -190,11 +185,15 @@ async fn exchange(
     }
 }
 
-/// Tells why there is no connection, and lets the client read it: data that it has sent meanwhile would make the
-/// system reset the connection.
-async fn refuse(client: &mut TcpStream, refusal: &Refusal) -> std::io::Result<()> {
-    client.write_all(refusal.answer().as_bytes()).await?;
-    client.shutdown().await?;
-    tokio::io::copy(&mut client.take(DRAINED), &mut tokio::io::sink()).await?;
-    Ok(())
+/// Tells why there is no connection or no answer, and lets the client read it: data that it has sent meanwhile would
+/// make the system reset the connection.
+async fn refuse(client: &mut TcpStream, refusal: &Refusal, record: &mut Record) {
+    record.end(refusal.outcome(), refusal);
+    let telling = async {
+        client.write_all(refusal.answer().as_bytes()).await?;
+        client.shutdown().await?;
+        tokio::io::copy(&mut client.take(DRAINED), &mut tokio::io::sink()).await
+    };
+    // Whoever doesn't read it doesn't want to know.
+    let _ = timeout(LAST_WORDS, telling).await;
 }

@@ -54,18 +54,7 @@ fn redirected(mut request: Request, status: StatusCode, location: &[u8]) -> Resu
     }
     // The client would make credentials of it. Only URLs that have no host refuse this.
     let _ = (url.set_username(""), url.set_password(None));
-    if url.origin() != request.url.origin() {
-        if request.secret_body {
-            let message =
-                "the target redirected to another origin, which must not see the secret in the body";
-            return Err(Failure::new(Code::HttpAnswerInvalid, message));
-        }
-        let headers = std::mem::take(&mut request.headers);
-        let named = headers.into_iter().filter_map(|(name, value)| name.map(|name| (name, value)));
-        let harmless =
-            |(name, value): &(HeaderName, HeaderValue)| HARMLESS.contains(name) && !value.is_sensitive();
-        request.headers = named.filter(harmless).collect();
-    }
+    // Before the origins are compared: a request that becomes a GET has no body with a secret any more.
     let to_get = match status.as_u16() {
         303 => request.method != Method::HEAD,
         // What browsers made of POST before there was 307.
@@ -77,6 +66,18 @@ fn redirected(mut request: Request, status: StatusCode, location: &[u8]) -> Resu
         request.body = None;
         request.secret_body = false;
         request.headers.remove(CONTENT_TYPE);
+    }
+    if url.origin() != request.url.origin() {
+        if request.secret_body {
+            let message =
+                "the target redirected to another origin, which must not see the secret in the body";
+            return Err(Failure::new(Code::HttpAnswerInvalid, message));
+        }
+        let headers = std::mem::take(&mut request.headers);
+        let named = headers.into_iter().filter_map(|(name, value)| name.map(|name| (name, value)));
+        let harmless =
+            |(name, value): &(HeaderName, HeaderValue)| HARMLESS.contains(name) && !value.is_sensitive();
+        request.headers = named.filter(harmless).collect();
     }
     request.url = url;
     Ok(request)
@@ -153,6 +154,27 @@ mod tests {
         assert!(follow(with_body(), "/y").unwrap().body.is_some());
         let failure = follow(with_body(), "https://b.example/").unwrap_err();
         assert_eq!((failure.error.code, failure.retryable), (Code::HttpAnswerInvalid, false));
+    }
+
+    #[test]
+    fn a_secret_body_that_is_dropped_does_not_keep_the_request_from_another_origin() {
+        let follow = |method: &str, status| {
+            let request = Request {
+                method: method.parse().unwrap(),
+                url: "https://a.example/x".parse().unwrap(),
+                headers: reqwest::header::HeaderMap::new(),
+                body: Some("s3cr3t".into()),
+                secret_body: true,
+            };
+            redirected(request, StatusCode::from_u16(status).unwrap(), b"https://b.example/")
+        };
+        for (method, status) in [("POST", 301), ("POST", 302), ("POST", 303), ("PUT", 303)] {
+            let request = follow(method, status).unwrap();
+            assert_eq!((request.method, request.body.is_none()), (Method::GET, true), "{method} {status}");
+        }
+        for (method, status) in [("POST", 307), ("POST", 308), ("PUT", 301), ("PUT", 302)] {
+            assert!(follow(method, status).is_err(), "{method} {status}");
+        }
     }
 
     #[test]
