@@ -29,28 +29,35 @@ use crate::lease::Hold;
 use crate::output;
 use crate::patience::{Answer, patiently};
 use crate::report::report;
-use crate::worker::Bench;
+use crate::worker::{Bench, Entry};
 
 /// How long a handler that was told to stop is waited for before it is dropped. Handlers promise 150 ms.
 const STOPPING: Duration = Duration::from_secs(1);
 
-/// Takes a delivery to its end.
-pub(crate) async fn run(bench: &Bench, delivery: Delivery) {
+/// Takes a delivery to its end. The entry is left as soon as its slot is free for another.
+pub(crate) async fn run(bench: &Bench, delivery: Delivery, entry: Entry) {
     let Some(fetched) = fetch(bench, delivery).await else { return };
     let Some(claimed) = claim(bench, fetched).await else { return };
     let job = &claimed.job;
     let span = tracing::info_span!(
         "attempt", job = %job.id, attempt = claimed.attempt, action = %job.action, tenant = %job.tenant
     );
-    run_claimed(bench, claimed).instrument(span).await;
+    run_claimed(bench, claimed, entry).instrument(span).await;
 }
 
-async fn run_claimed(bench: &Bench, mut claimed: Claimed) {
+async fn run_claimed(bench: &Bench, mut claimed: Claimed, entry: Entry) {
     let _running = Running::begin(bench);
     let secrets = claimed.secrets.clone().unwrap_or_default();
     let events = EventSink::without_secrets(bench.metrics.clone(), &secrets);
+    let slot = entry.slot().await;
     let started = Instant::now();
-    let Some(ending) = perform(bench, &mut claimed, &events).await else {
+    let ending = match &slot {
+        Some(_) => perform(bench, &mut claimed, &events).await,
+        None => Some(Ending::Interrupted),
+    };
+    drop(slot);
+    let took = started.elapsed();
+    let Some(ending) = ending else {
         bench.metrics.lost_leases.inc();
         tracing::warn!("another attempt took over, or the job is over: stopped");
         return claimed.delivery.ack();
@@ -72,8 +79,8 @@ async fn run_claimed(bench: &Bench, mut claimed: Claimed) {
 
     let (name, kind) = (outcome.as_str(), claimed.version.kind());
     bench.metrics.attempts.with_label_values(&[name, kind]).inc();
-    bench.metrics.attempt_seconds.with_label_values(&[kind]).observe(started.elapsed().as_secs_f64());
-    tracing::info!(outcome = name, ms = started.elapsed().as_millis(), "the attempt ended");
+    bench.metrics.attempt_seconds.with_label_values(&[kind]).observe(took.as_secs_f64());
+    tracing::info!(outcome = name, ms = took.as_millis(), "the attempt ended");
 
     let finish = Finish { outcome, verdict, last: events.rest() };
     let Claimed { delivery, job, attempt, hold, .. } = claimed;
@@ -222,9 +229,16 @@ async fn perform(bench: &Bench, claimed: &mut Claimed, events: &EventSink) -> Op
     tracing::debug!(?cause, "the handler is told to stop");
     events.close();
     stop.cancel();
-    if timeout(STOPPING, running).await.is_err() {
-        bench.metrics.stuck_handlers.inc();
-        tracing::error!("the handler did not stop in time and is dropped");
+    match timeout(STOPPING, running).await {
+        // It had answered in time: what was left of the call had still to be removed.
+        Ok(ending @ (Ending::Returned(_) | Ending::Failed { .. })) if matches!(cause, Cause::Limit(_)) => {
+            return Some(ending);
+        }
+        Ok(_) => {}
+        Err(_) => {
+            bench.metrics.stuck_handlers.inc();
+            tracing::error!("the handler did not stop in time and is dropped");
+        }
     }
     cause.ending()
 }

@@ -2,9 +2,10 @@
 //!
 //! The way of a job: [`worker`](Worker) takes a delivery (`choose` says which), `attempt` carries it through
 //! its steps, a [`handler`] runs it, `decide` says what the ending means, `report` tells the store and acks.
-//! Beside them: `lease` holds what runs, `contents` keeps versions, `secrets` opens
-//! what they name, [`egress`] guards the network.
+//! Beside them: `ahead` says how many jobs are begun before a slot is free, `lease` holds what runs, `contents` keeps
+//! versions, `secrets` opens what they name, [`egress`] guards the network.
 
+mod ahead;
 mod attempt;
 mod backoff;
 mod choose;

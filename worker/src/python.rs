@@ -30,7 +30,7 @@ use tokio_util::sync::CancellationToken;
 use self::call::Answer;
 use self::memory::Watch;
 use self::pool::Pool;
-use self::slot::{Key, Slot};
+use self::slot::Key;
 use crate::Metrics;
 use crate::egress::{CallPolicy, Gate, Limits, SlotGate};
 use crate::handler::{Call, EventSink, Handler};
@@ -40,10 +40,10 @@ pub use sandbox::{Isolation, Probe, ProbeError, probe};
 /// How long a call waits for a slot. There are as many slots as calls; only a slot that is just being replaced, or
 /// made ready again, makes one wait.
 const SLOT_PATIENCE: Duration = Duration::from_secs(10);
-/// How long a slot may take to kill what a call left, when the call was stopped: [`Handler::run`] has 150 ms.
-const SWEEP_STOPPED: Duration = Duration::from_millis(100);
-/// The same where nobody is in a hurry.
+/// How long a slot may take to kill what a call left, before all of it is killed.
 const SWEEP: Duration = Duration::from_millis(500);
+/// The same from when the call was stopped: [`Handler::run`] has 150 ms.
+const SWEEP_STOPPED: Duration = Duration::from_millis(100);
 
 /// Where the Python side is and runs.
 #[derive(Debug, Clone)]
@@ -124,6 +124,7 @@ impl Handler for Python {
         let Kind::Python { source } = &call.content.handler else {
             return failed(JobError::new(Code::Internal, "the version is not of the kind python"));
         };
+        let began = Instant::now();
         let key = (call.content.reuse == Reuse::Warm)
             .then(|| Key { tenant: call.spec.tenant.clone(), content: call.spec.content_hash.clone() });
         let slot = tokio::select! {
@@ -136,10 +137,11 @@ impl Handler for Python {
         };
         // From here on, dropping this future drops the slot, which kills everything in it.
         let source = (!slot.is_warm()).then_some(source.as_str());
-        let frame = frame::encode_call(&call, slot.next_call(), source, key.is_some());
+        let left = call.limit.duration().saturating_sub(began.elapsed());
+        let frame = frame::encode_call(&call, left, slot.next_call(), source, key.is_some());
         let open = slot.bounds().gate.open(CallPolicy {
             egress: call.content.egress.clone(),
-            ends: Instant::now() + call.limit.duration(),
+            ends: Instant::now() + left,
             limits: Limits::default(),
         });
         let memory_mb = call.content.memory_mb;
@@ -155,9 +157,28 @@ impl Handler for Python {
             Some(Answer::Ended(_)) if memory.has_killed() => Some(Answer::OutOfMemory(memory_mb)),
             answer => answer,
         };
-        let keep = key.filter(|_| matches!(answer, Some(Answer::Returned { reusable: true, .. })));
-        let stopped = matches!(answer, None | Some(Answer::OutOfMemory(_)));
-        self.tidy(slot, keep, stopped).await;
+        if matches!(answer, None | Some(Answer::OutOfMemory(_))) {
+            slot.kill_call();
+        }
+        let reusable = matches!(answer, Some(Answer::Returned { reusable: true, .. }));
+        match key.filter(|_| reusable && slot.may_be_kept()) {
+            Some(key) if slot.has_left_nothing() => {
+                slot.keep(key);
+                self.pool.put(slot);
+            }
+            // Its own process ends without us.
+            None if slot.has_left_nothing() => self.pool.renew(slot),
+            keep => {
+                let hurry = async {
+                    stop.cancelled().await;
+                    tokio::time::sleep(SWEEP_STOPPED).await;
+                };
+                tokio::select! {
+                    () = self.pool.tidy(slot, keep, SWEEP) => {}
+                    () = hurry => {}
+                }
+            }
+        }
         answer.map_or(Ending::Interrupted, Answer::into_ending)
     }
 
@@ -167,28 +188,6 @@ impl Handler for Python {
             (true, true) if plan.missing.is_empty() => isolation::Isolation::Sandbox,
             (false, false) => isolation::Isolation::None,
             _ => isolation::Isolation::Partial,
-        }
-    }
-}
-
-impl Python {
-    /// Kills everything that the call left before the slot is used again; a slot that can't is killed as a whole.
-    async fn tidy(&self, mut slot: Slot, keep: Option<Key>, stopped: bool) {
-        if stopped {
-            slot.kill_call();
-        }
-        let keep = keep.filter(|_| slot.may_be_kept());
-        let swept = slot.sweep(keep.is_some(), if stopped { SWEEP_STOPPED } else { SWEEP }).await;
-        match (swept, keep) {
-            (Ok(0), Some(key)) if slot.is_used() => {
-                slot.keep(key);
-                self.pool.put(slot);
-            }
-            (Ok(_), _) => self.pool.put_when_ready(slot),
-            (Err(error), _) => {
-                tracing::warn!(slot = slot.number(), %error, "a slot is replaced");
-                slot.destroy().await;
-            }
         }
     }
 }

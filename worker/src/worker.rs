@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
+use crate::ahead::Ahead;
 use crate::choose::{self, Passed};
 use crate::contents::Contents;
 use crate::egress::Gate;
@@ -28,7 +29,6 @@ const LAST_WORDS: Duration = Duration::from_secs(5);
 pub struct Worker {
     consumer: Box<dyn Consumer>,
     bench: Arc<Bench>,
-    slots: Arc<Semaphore>,
     drain: Duration,
     status: Status,
 }
@@ -42,6 +42,9 @@ pub(crate) struct Bench {
     pub(crate) vault: Vault,
     pub(crate) leases: Arc<Leases>,
     pub(crate) metrics: Metrics,
+    /// One permit for each call that may run.
+    pub(crate) slots: Arc<Semaphore>,
+    pub(crate) ahead: Ahead,
     /// Fires when the worker is told to stop: what is not yet claimed is given back.
     pub(crate) draining: CancellationToken,
     /// Fires when the drain is over: running handlers are stopped.
@@ -79,10 +82,12 @@ impl Worker {
             id: options.id,
             handlers,
             metrics,
+            slots,
+            ahead: Ahead::new(options.slots),
             draining: CancellationToken::new(),
             interrupt: CancellationToken::new(),
         });
-        Ok(Self { consumer, bench, slots, drain: options.drain, status })
+        Ok(Self { consumer, bench, drain: options.drain, status })
     }
 
     /// A shared view of this worker.
@@ -109,7 +114,18 @@ impl Worker {
         let mut waiting = Waiting::default();
         let mut check = tokio::time::interval(PATIENCE / 2);
         check.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let bench = self.bench.clone();
+        let mut ceiling = bench.ahead.ceiling();
         loop {
+            let wanted = bench.ahead.ceiling();
+            if wanted != ceiling {
+                self.consumer.set_ceiling(wanted);
+                if wanted < ceiling {
+                    // Other workers may have the time.
+                    waiting.keep(usize::from(wanted));
+                }
+                ceiling = wanted;
+            }
             tokio::select! {
                 // First everything that is there, so that the choice is made among all of it.
                 biased;
@@ -118,12 +134,11 @@ impl Worker {
                 Some(ended) = running.join_next() => if let Err(error) = ended {
                     tracing::error!(%error, "an attempt broke off; its lease will lapse");
                 },
-                permit = self.slots.clone().acquire_owned(), if waiting.any() => {
-                    // The semaphore is never closed.
-                    let (Ok(permit), Some(delivery)) = (permit, waiting.next()) else { continue };
-                    let slot = Slot::fill(permit, self.bench.clone());
+                () = bench.ahead.room(), if waiting.any() => {
+                    let Some(delivery) = waiting.next() else { continue };
+                    let entry = Entry::of(bench.clone());
                     self.status.taken();
-                    running.spawn(async move { attempt::run(&slot.bench, delivery).await });
+                    running.spawn(async move { attempt::run(&entry.bench.clone(), delivery, entry).await });
                 }
                 _ = check.tick(), if waiting.any() => waiting.give_back(),
             }
@@ -159,6 +174,8 @@ async fn all(running: &mut JoinSet<()>) {
     while running.join_next().await.is_some() {}
 }
 
+/// How long a job that was claimed waits for a slot before it is queued again.
+const SLOT_PATIENCE: Duration = Duration::from_millis(100);
 /// How long a delivery waits here for a slot before it goes back: another worker may have a free one.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -184,6 +201,13 @@ impl Waiting {
         }
     }
 
+    /// Gives back all but `number` of each priority, the youngest first.
+    fn keep(&mut self, number: usize) {
+        for queue in &mut self.deliveries {
+            queue.truncate(number);
+        }
+    }
+
     fn any(&self) -> bool {
         self.deliveries.iter().any(|deliveries| !deliveries.is_empty())
     }
@@ -204,24 +228,53 @@ fn place(priority: Priority) -> usize {
     }
 }
 
-/// A slot that is taken; dropping it frees it, however the attempt went.
-struct Slot {
-    _permit: OwnedSemaphorePermit,
+/// A job that is on its way to a slot or in one; dropping it makes room for another, however the attempt went.
+pub(crate) struct Entry {
     bench: Arc<Bench>,
 }
 
-impl Slot {
-    fn fill(permit: OwnedSemaphorePermit, bench: Arc<Bench>) -> Self {
-        bench.metrics.free_slots.dec();
-        Self { _permit: permit, bench }
+impl Entry {
+    fn of(bench: Arc<Bench>) -> Self {
+        bench.ahead.enter();
+        Self { bench }
     }
+
+    /// A slot for it, or `None` if none gets free in time.
+    pub(crate) async fn slot(self) -> Option<Slot> {
+        let bench = &self.bench;
+        let permit = tokio::select! {
+            biased;
+            permit = bench.slots.clone().acquire_owned() => permit.ok()?,
+            () = bench.interrupt.cancelled() => return None,
+            () = tokio::time::sleep(SLOT_PATIENCE) => {
+                bench.ahead.misjudged();
+                return None;
+            }
+        };
+        bench.metrics.free_slots.dec();
+        Some(Slot { since: Instant::now(), _permit: permit, entry: self })
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        self.bench.ahead.leave();
+    }
+}
+
+/// A slot that is taken; dropping it frees it.
+pub(crate) struct Slot {
+    since: Instant,
+    _permit: OwnedSemaphorePermit,
+    entry: Entry,
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
+        self.entry.bench.ahead.kept(self.since.elapsed());
         // A slot of a draining worker takes no more jobs.
-        if !self.bench.draining.is_cancelled() {
-            self.bench.metrics.free_slots.inc();
+        if !self.entry.bench.draining.is_cancelled() {
+            self.entry.bench.metrics.free_slots.inc();
         }
     }
 }

@@ -42,6 +42,10 @@ pub trait Queue: Send + Sync {
 pub trait Consumer: Send {
     /// The next delivery; waits for ever while there is none or while the server is away. Safe to cancel.
     async fn next(&mut self) -> Delivery;
+
+    /// Changes the ceiling for what is delivered from now on. What is out stays out; where the ceiling was lowered, what
+    /// was not yet handed out may still be.
+    fn set_ceiling(&mut self, ceiling: u16);
 }
 
 /// A job handed to one worker for now. Dropping it without a word equals [`Delivery::release`].

@@ -1,7 +1,8 @@
 """The process of a slot: locks itself in and forks the process of each call ahead of time.
 
 It talks to the worker over one socket of packets (JSON). To the worker: `template` (its pidfd), `gate` (the socket on
-which the worker serves the slot's way out), `broken` (why it can't go on), `spare` (a process waits for a call; comes
+which the worker serves the slot's way out), `rooms` (the directories that calls write to, where they are file systems
+of their own), `broken` (why it can't go on), `spare` (a process waits for a call; comes
 with four descriptors: the pipes of its calls, its answers and its raw output, and its pidfd), `exit` (that process ended), `clean`. To us: `sweep`.
 In namespaces of its own it is the first process, whose end is the end of all others. Without them it still is the
 reaper of everything that calls start, also of daemons, so its children and theirs are all there is.
@@ -67,6 +68,8 @@ class Template:
         self.pid = os.getpid()
         self.call_pid: int | None = None
         self.call_pidfd = -1
+        if self.alone:
+            self.tell_rooms()
 
     def serve(self) -> NoReturn:
         """Forks ahead, tells exits, sweeps; ends with everything it started when the worker is gone."""
@@ -126,6 +129,13 @@ class Template:
             tell(self.control, message, descriptors or [])
         except OSError:
             self.end()
+
+    def tell_rooms(self) -> None:
+        """Lets the worker see whether a call has left something in its directories."""
+        rooms = [os.open(directory.path, os.O_PATH | os.O_DIRECTORY) for directory in self.directories]
+        self.tell({"kind": "rooms"}, rooms)
+        for room in rooms:
+            os.close(room)
 
     def tell_exit(self) -> None:
         """Reaps the process of the call and tells how it ended: its exit status, or minus the signal."""

@@ -5,7 +5,8 @@
 //! order (`helper`, `namespaces`, `mounts`) and then becomes the program of a [`Policy`]. [`tree`] says what file
 //! system a Python needs, [`filters`] which system calls it may make. [`probe_host`] tries what the host allows and
 //! [`decide`] says what follows; [`probe`] asks what an interpreter can do. [`Control`] is the socket to a launched
-//! program, [`Process`] and [`kill_tree`] end processes, [`memory_below`] says how much memory they have.
+//! program, [`Process`] and [`kill_tree`] end processes, [`memory_below`] says how much memory they have, [`Lone`] and [`Room`] whether one left
+//! something.
 
 mod cgroup;
 mod control;
@@ -14,6 +15,7 @@ mod host;
 mod isolation;
 mod kill;
 mod launch;
+mod lone;
 mod memory;
 mod mounts;
 mod namespaces;
@@ -29,6 +31,7 @@ pub use host::{Finding, HostError, PIECES, Piece, probe_host};
 pub use isolation::{Isolation, Missing, Plan, decide};
 pub use kill::{Process, kill_tree};
 pub use launch::{Launched, launch};
+pub use lone::{Lone, Room};
 pub use memory::memory_below;
 pub use policy::{Entry, Namespaces, Policy};
 pub use probe::{MINIMUM, Probe, ProbeError, probe};

@@ -4,6 +4,7 @@
 //! side is worker/runner/sortie_runner/frames.py; both are tested against worker/runner/fixtures/frames.json.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use protocol::error::{Code, JobError};
@@ -57,10 +58,16 @@ pub(super) fn take(buffer: &mut BytesMut) -> Result<Option<Frame>, FrameError> {
     decode(&buffer.split_to(size)).map(Some)
 }
 
-/// The frame that starts the `number`-th call of a process. A warm one has the source already.
-pub(super) fn encode_call(call: &Call, number: u32, source: Option<&str>, keep: bool) -> Vec<u8> {
+/// The frame that starts the `number`-th call of a process, which has so much time left. A warm one has the source
+/// already.
+pub(super) fn encode_call(
+    call: &Call,
+    left: Duration,
+    number: u32,
+    source: Option<&str>,
+    keep: bool,
+) -> Vec<u8> {
     let spec = &call.spec;
-    let limit_ms = u64::try_from(call.limit.duration().as_millis()).unwrap_or(u64::MAX);
     framed(&CallFrame {
         kind: "call",
         call: number,
@@ -72,7 +79,7 @@ pub(super) fn encode_call(call: &Call, number: u32, source: Option<&str>, keep: 
             action: spec.action.as_str(),
             attempt: call.attempt,
             deadline: spec.deadline.to_string(),
-            remaining_ms: limit_ms,
+            remaining_ms: u64::try_from(left.as_millis()).unwrap_or(u64::MAX),
             traceparent: spec.traceparent.as_deref(),
             secrets: call.secrets.iter().map(|(name, value)| (name.as_str(), value.reveal())).collect(),
         },

@@ -105,8 +105,25 @@ impl Pool {
         self.shared.put(slot);
     }
 
-    /// Gives a slot back that was swept, as soon as it is ready for a call.
-    pub(super) fn put_when_ready(&self, slot: Slot) {
+    /// Gives a slot back as soon as everything that its call left is killed and it is ready for the next; with its
+    /// process, if that is kept for calls of `keep`. A slot that can't in time is killed as a whole.
+    /// Returns when all of it is dead; being dropped kills it too.
+    pub(super) async fn tidy(&self, mut slot: Slot, keep: Option<Key>, patience: Duration) {
+        match (slot.sweep(keep.is_some(), patience).await, keep) {
+            (Ok(0), Some(key)) if slot.is_used() => {
+                slot.keep(key);
+                self.put(slot);
+            }
+            (Ok(_), _) => self.renew(slot),
+            (Err(error), _) => {
+                tracing::warn!(slot = slot.number(), %error, "a slot is replaced");
+                slot.destroy().await;
+            }
+        }
+    }
+
+    /// Gives a slot back as soon as it is ready for another call.
+    pub(super) fn renew(&self, slot: Slot) {
         tokio::spawn(renew(self.shared.clone(), slot));
     }
 }
@@ -271,22 +288,27 @@ impl Template {
             std::fs::create_dir(path).map_err(|source| Error::Files { path: path.clone(), source })?;
         }
         let control = shared.master.fork(directory.as_deref().unwrap_or(Path::new(INSIDE))).await?;
-        let Hello { process, listener, spare } = tokio::time::timeout(START, Hello::hear(&control, alone))
-            .await
-            .map_err(|_| Error::Template("it was not ready in time".into()))?
-            .map_err(|error| Error::Template(error.to_string()))?;
+        let Hello { process, listener, rooms, spare } =
+            tokio::time::timeout(START, Hello::hear(&control, alone))
+                .await
+                .map_err(|_| Error::Template("it was not ready in time".into()))?
+                .map_err(|error| Error::Template(error.to_string()))?;
         if let Some(listener) = listener {
             gate.serve(listener).map_err(|error| Error::Template(error.to_string()))?;
         }
         let (doom, gone) = (CancellationToken::new(), CancellationToken::new());
         let root = process.number();
         let group = shared.groups.as_ref().map(|groups| groups.slot(number, PROCESSES)).transpose()?;
-        if let (Some(group), Some(root)) = (&group, root) {
-            group.add(root)?;
+        if let Some(group) = &group {
+            // The spare process was forked before the template was in the group.
+            for process in [root, spare.process.number()].into_iter().flatten() {
+                group.add(process)?;
+            }
         }
         let bounds = Bounds { gate: gate.clone(), root, group };
         // `doom` is no child of `closing`: a slot that is in a call when the pool closes is ended by that call.
-        let slot = Slot::new(number, control, spare, bounds, doom.clone().drop_guard(), gone.clone());
+        let slot =
+            Slot::new(number, control, (spare, rooms), bounds, doom.clone().drop_guard(), gone.clone());
         Ok((slot, Self { process, alone, directory, doom, gone }))
     }
 

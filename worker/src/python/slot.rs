@@ -3,6 +3,7 @@
 //! The template forks and reaps; we talk to the forked process directly. What the template can't do in time we do
 //! ourselves, by killing all of it.
 
+use std::io;
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 use futures_util::FutureExt;
 use protocol::id::{ContentHash, TenantId};
-use sandbox::{Control, Group, Packet, Process};
+use sandbox::{Control, Group, Lone, Packet, Process, Room};
 use serde::Deserialize;
 use tokio::net::unix::pipe;
 use tokio::time::timeout;
@@ -45,7 +46,7 @@ pub(super) enum SlotError {
     #[error("the template did not answer in time")]
     Silent(#[from] tokio::time::error::Elapsed),
     #[error("the control socket failed: {0}")]
-    Control(#[from] std::io::Error),
+    Control(#[from] io::Error),
     #[error("the template told what is no message")]
     Malformed,
     #[error("{0}")]
@@ -58,6 +59,7 @@ pub(super) enum SlotError {
 enum Told {
     Template,
     Gate,
+    Rooms,
     Broken { error: String },
     Spare { pid: i32 },
     Exit { pid: i32, code: i32 },
@@ -70,6 +72,8 @@ pub(super) struct Hello {
     pub(super) process: Process,
     /// The socket inside its network on which it waits for its gate to be served.
     pub(super) listener: Option<TcpListener>,
+    /// The directories that calls write to, where they are file systems of their own.
+    pub(super) rooms: Vec<Room>,
     /// The process of the first call.
     pub(super) spare: CallProcess,
 }
@@ -78,19 +82,22 @@ impl Hello {
     /// Waits until all of it was told; `gate` if a listener belongs to it. The packets come from two processes, in
     /// any order.
     pub(super) async fn hear(control: &Control, gate: bool) -> Result<Self, SlotError> {
-        let (mut process, mut listener, mut spare) = (None, None, None);
+        let (mut process, mut listener, mut rooms, mut spare) = (None, None, Vec::new(), None);
         loop {
             let packet = control.receive().await?.ok_or(SlotError::Ended)?;
             match Told::read(&packet)? {
                 Told::Template => process = Some(Process::new(only(packet.descriptors)?)?),
                 Told::Gate => listener = Some(TcpListener::from(only(packet.descriptors)?)),
+                Told::Rooms => {
+                    rooms = packet.descriptors.into_iter().map(Room::new).collect::<io::Result<_>>()?;
+                }
                 Told::Spare { pid } => spare = Some(CallProcess::new(pid, packet.descriptors)?),
                 Told::Broken { error } => return Err(SlotError::Broken(error)),
                 Told::Exit { .. } | Told::Clean { .. } => return Err(SlotError::Malformed),
             }
             (process, spare) = match (process, spare) {
                 (Some(process), Some(spare)) if listener.is_some() == gate => {
-                    return Ok(Self { process, listener, spare });
+                    return Ok(Self { process, listener, rooms, spare });
                 }
                 others => others,
             };
@@ -124,6 +131,9 @@ pub(super) struct Slot {
     /// The exit of `process`, once it was told.
     exit: Option<i32>,
     warm: Option<Warm>,
+    /// To see whether `process` has left another; made when it is kept for the first time.
+    lone: Option<Lone>,
+    rooms: Vec<Room>,
     calls: u32,
     bounds: Arc<Bounds>,
     gone: CancellationToken,
@@ -142,7 +152,7 @@ impl Slot {
     pub(super) fn new(
         number: usize,
         control: Control,
-        spare: CallProcess,
+        (spare, rooms): (CallProcess, Vec<Room>),
         bounds: Bounds,
         doom: DropGuard,
         gone: CancellationToken,
@@ -154,6 +164,8 @@ impl Slot {
             process,
             exit: None,
             warm: None,
+            lone: None,
+            rooms,
             calls: 0,
             bounds: Arc::new(bounds),
             gone,
@@ -235,10 +247,22 @@ impl Slot {
         }
     }
 
+    /// True if the call has left nothing but its process. Where that can't be told, it may have.
+    pub(super) fn has_left_nothing(&mut self) -> bool {
+        let (Some(root), Some(process)) = (self.bounds.root, &self.process) else { return false };
+        if self.lone.is_none() {
+            let number = process.process.number();
+            self.lone = number.and_then(|number| Lone::new(root, number).ok());
+        }
+        let alone = self.lone.as_ref().is_some_and(Lone::is_alone);
+        alone && !self.rooms.is_empty() && self.rooms.iter().all(Room::is_empty)
+    }
+
     /// Has everything killed that the call left, except the process itself where it is kept; how many processes
     /// that were.
     pub(super) async fn sweep(&mut self, keep: bool, patience: Duration) -> Result<u32, SlotError> {
         self.warm = None;
+        self.lone = None;
         if !keep {
             (self.process, self.exit) = (None, None);
             self.calls = 0;
@@ -300,7 +324,7 @@ impl Slot {
         let packet = self.control.receive().await?.ok_or(SlotError::Ended)?;
         match Told::read(&packet)? {
             Told::Broken { error } => Err(SlotError::Broken(error)),
-            Told::Template | Told::Gate => Err(SlotError::Malformed),
+            Told::Template | Told::Gate | Told::Rooms => Err(SlotError::Malformed),
             Told::Clean { leftovers } => Ok(Some(leftovers)),
             Told::Exit { pid, code } => {
                 if self.process.as_ref().is_some_and(|process| process.pid == pid) {

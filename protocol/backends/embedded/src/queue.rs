@@ -103,6 +103,10 @@ impl Consumer for Taker {
             }
         }
     }
+
+    fn set_ceiling(&mut self, ceiling: u16) {
+        self.ceiling = ceiling;
+    }
 }
 
 impl Taker {

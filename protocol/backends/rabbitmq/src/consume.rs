@@ -63,13 +63,16 @@ pub(crate) struct Subscription {
 struct Wanted {
     /// The queues, and how urgent their messages are (0 is the most urgent).
     queues: Vec<(ShortString, usize)>,
-    /// How many messages of each queue may be out.
+    /// How many messages of each queue may be out, at least.
     prefetch: u16,
+    /// How many more for now. The server can't change the prefetch of a consumer, so these have consumers of their own.
+    more: u16,
     buffer: Arc<Buffer>,
 }
 
 enum Change {
     Begin(u64, Wanted),
+    Prefetch(u64, u16),
     End(u64),
 }
 
@@ -94,7 +97,7 @@ impl Subscriptions {
         let buffer = Arc::new(Buffer::new(levels));
         let prefetch = prefetch.clamp(1, PREFETCH_CEILING);
         let id = self.next.fetch_add(1, Ordering::Relaxed);
-        let wanted = Wanted { queues, prefetch, buffer: buffer.clone() };
+        let wanted = Wanted { queues, prefetch, more: 0, buffer: buffer.clone() };
         // Nobody listens once the backend is closed: then nothing comes any more.
         let _ = self.changes.send(Change::Begin(id, wanted));
         if let Some(start) = self.starter.lock().unwrap_or_else(PoisonError::into_inner).take() {
@@ -118,6 +121,11 @@ impl Subscription {
     pub(crate) async fn next(&self) -> Incoming {
         self.buffer.pop().await
     }
+
+    /// Changes how many messages of each queue may be out, to no less than it was in the beginning.
+    pub(crate) fn set_prefetch(&self, prefetch: u16) {
+        let _ = self.changes.send(Change::Prefetch(self.id, prefetch.min(PREFETCH_CEILING)));
+    }
 }
 
 impl Drop for Subscription {
@@ -138,6 +146,7 @@ struct Consuming {
 /// A message of a subscription's queue; `None` when the server has ended that consumer.
 struct Arrived {
     subscription: u64,
+    consumers: u64,
     level: usize,
     message: Option<lapin::Result<Delivery>>,
 }
@@ -165,13 +174,17 @@ impl Session for Consuming {
         loop {
             tokio::select! {
                 Some(arrived) = floor.arrivals.next(), if !floor.arrivals.is_empty() => {
-                    self.hand_over(arrived, &floor.settle)?;
+                    self.hand_over(arrived, &floor)?;
                 }
                 _ = floor.settled.recv_many(&mut batch, SETTLE_BATCH) => floor.settle(&mut batch).await?,
                 Some(change) = self.news.recv() => match change {
                     Change::Begin(id, wanted) => {
                         floor.begin(id, &wanted).await?;
                         self.wanted.insert(id, wanted);
+                    }
+                    Change::Prefetch(id, prefetch) => if let Some(wanted) = self.wanted.get_mut(&id) {
+                        wanted.set_prefetch(prefetch);
+                        floor.renew_more(id, wanted).await?;
                     }
                     Change::End(id) => {
                         self.wanted.remove(&id);
@@ -217,24 +230,39 @@ impl Consuming {
         while let Ok(change) = self.news.try_recv() {
             match change {
                 Change::Begin(id, wanted) => drop(self.wanted.insert(id, wanted)),
+                Change::Prefetch(id, prefetch) => {
+                    self.wanted.entry(id).and_modify(|wanted| wanted.set_prefetch(prefetch));
+                }
                 Change::End(id) => drop(self.wanted.remove(&id)),
             }
         }
     }
 
-    fn hand_over(&self, arrived: Arrived, settle: &mpsc::UnboundedSender<Settle>) -> Result<(), Trouble> {
+    fn hand_over(&self, arrived: Arrived, floor: &Floor<'_>) -> Result<(), Trouble> {
         let wanted = self.wanted.get(&arrived.subscription);
         let Some(message) = arrived.message else {
             // The end of a consumer that we ended ourselves is no news.
-            return if wanted.is_some() { Err(Trouble::ConsumerCancelled) } else { Ok(()) };
+            return if floor.has(&arrived) { Err(Trouble::ConsumerCancelled) } else { Ok(()) };
         };
         let Delivery { delivery_tag, properties, data, redelivered, .. } = message?;
-        let held = Held::new(delivery_tag, settle.clone());
+        let held = Held::new(delivery_tag, floor.settle.clone());
         // Dropped, and so released, if its subscriber is gone.
         if let Some(wanted) = wanted {
             wanted.buffer.push(arrived.level, Incoming { body: data, properties, redelivered, held });
         }
         Ok(())
+    }
+}
+
+/// One consumer of each queue of a subscription, under a number of their own.
+struct Consumers {
+    number: u64,
+    tags: Vec<ShortString>,
+}
+
+impl Wanted {
+    fn set_prefetch(&mut self, prefetch: u16) {
+        self.more = prefetch.saturating_sub(self.prefetch);
     }
 }
 
@@ -244,7 +272,8 @@ struct Floor<'a> {
     careful: bool,
     channel: Channel,
     arrivals: SelectAll<BoxStream<'static, Arrived>>,
-    tags: HashMap<u64, Vec<ShortString>>,
+    consumers: HashMap<u64, Vec<Consumers>>,
+    next: u64,
     settle: mpsc::UnboundedSender<Settle>,
     settled: mpsc::UnboundedReceiver<Settle>,
 }
@@ -254,38 +283,73 @@ impl<'a> Floor<'a> {
         let channel = link.channel().await?;
         let (settle, settled) = mpsc::unbounded_channel();
         answer("queue.declare", topology.declare(&channel, &topology.dead())).await?;
-        let (arrivals, tags) = (SelectAll::new(), HashMap::new());
-        Ok(Self { topology, careful, channel, arrivals, tags, settle, settled })
+        let (arrivals, consumers) = (SelectAll::new(), HashMap::new());
+        Ok(Self { topology, careful, channel, arrivals, consumers, next: 0, settle, settled })
     }
 
     async fn begin(&mut self, id: u64, wanted: &Wanted) -> Result<(), Trouble> {
-        tokio::time::timeout(SUBSCRIBE, self.consume(id, wanted))
-            .await
-            .unwrap_or(Err(Trouble::NoAnswer("basic.consume")))
-    }
-
-    async fn consume(&mut self, id: u64, wanted: &Wanted) -> Result<(), Trouble> {
         // Not global: quorum queues know only a prefetch of each consumer, here that of those to come.
         let prefetch = if self.careful { 1 } else { wanted.prefetch };
+        self.consume(id, wanted, prefetch).await?;
+        self.renew_more(id, wanted).await
+    }
+
+    /// Ends the additional consumers of a subscription, and begins those that are wanted now.
+    async fn renew_more(&mut self, id: u64, wanted: &Wanted) -> Result<(), Trouble> {
+        while self.consumers.get(&id).is_some_and(|all| all.len() > 1) {
+            self.end_last(id).await?;
+        }
+        if wanted.more > 0 && !self.careful { self.consume(id, wanted, wanted.more).await } else { Ok(()) }
+    }
+
+    async fn consume(&mut self, id: u64, wanted: &Wanted, prefetch: u16) -> Result<(), Trouble> {
+        let begun = self.consume_each(id, wanted, prefetch);
+        tokio::time::timeout(SUBSCRIBE, begun).await.unwrap_or(Err(Trouble::NoAnswer("basic.consume")))
+    }
+
+    async fn consume_each(&mut self, id: u64, wanted: &Wanted, prefetch: u16) -> Result<(), Trouble> {
+        let (number, mut tags) = (self.next, Vec::new());
+        self.next += 1;
         self.channel.basic_qos(prefetch, BasicQosOptions { global: false }).await?;
         for (queue, level) in &wanted.queues {
             self.topology.declare(&self.channel, queue).await?;
             let (queue, tag, options) = (queue.clone(), "".into(), BasicConsumeOptions::default());
             let consumer = self.channel.basic_consume(queue, tag, options, FieldTable::default()).await?;
-            self.tags.entry(id).or_default().push(consumer.tag());
-            let level = *level;
+            tags.push(consumer.tag());
+            let (subscription, consumers, level) = (id, number, *level);
             let messages = consumer.map(Some).chain(once(ready(None)));
-            self.arrivals
-                .push(messages.map(move |message| Arrived { subscription: id, level, message }).boxed());
+            self.arrivals.push(
+                messages.map(move |message| Arrived { subscription, consumers, level, message }).boxed(),
+            );
         }
+        self.consumers.entry(id).or_default().push(Consumers { number, tags });
         Ok(())
     }
 
     async fn end(&mut self, id: u64) -> Result<(), Trouble> {
-        for tag in self.tags.remove(&id).unwrap_or_default() {
+        while self.consumers.contains_key(&id) {
+            self.end_last(id).await?;
+        }
+        Ok(())
+    }
+
+    /// Ends the consumers of a subscription that were begun last.
+    async fn end_last(&mut self, id: u64) -> Result<(), Trouble> {
+        let Some(all) = self.consumers.get_mut(&id) else { return Ok(()) };
+        let last = all.pop();
+        if all.is_empty() {
+            self.consumers.remove(&id);
+        }
+        for tag in last.into_iter().flat_map(|consumers| consumers.tags) {
             answer("basic.cancel", self.channel.basic_cancel(tag, BasicCancelOptions::default())).await?;
         }
         Ok(())
+    }
+
+    /// True if we have not ended the consumer by which this came.
+    fn has(&self, arrived: &Arrived) -> bool {
+        let all = self.consumers.get(&arrived.subscription).into_iter().flatten();
+        all.into_iter().any(|consumers| consumers.number == arrived.consumers)
     }
 
     /// Tells the server about messages, in order.

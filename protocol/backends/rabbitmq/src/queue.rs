@@ -118,6 +118,10 @@ impl Consumer for JobConsumer {
             }
         }
     }
+
+    fn set_ceiling(&mut self, ceiling: u16) {
+        self.subscription.set_prefetch(ceiling);
+    }
 }
 
 #[cfg(test)]

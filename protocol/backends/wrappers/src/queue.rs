@@ -42,4 +42,8 @@ impl<A: Around> Consumer for WrappedConsumer<A> {
         self.around.before_next().await;
         self.inner.next().await
     }
+
+    fn set_ceiling(&mut self, ceiling: u16) {
+        self.inner.set_ceiling(ceiling);
+    }
 }
