@@ -19,7 +19,7 @@ use protocol::secret::Secret;
 
 use crate::access::{self, Caller, Verb};
 use crate::catalog::{self, ActionsPage, Publish, Test};
-use crate::intake::{self, Origin, Submit};
+use crate::intake::{self, Accepted, Origin, Submit};
 use crate::keys::{self, NewKey};
 use crate::outcome::{self, EventReader};
 use crate::secrets::{self, NewSecret};
@@ -40,14 +40,14 @@ impl Dispatcher {
     }
 
     /// Accepts a job, or finds the one that the same request made before.
-    pub async fn submit(&self, caller: &Caller, submit: Submit, origin: Origin) -> Result<Job, Problem> {
+    pub async fn submit(&self, caller: &Caller, submit: Submit, origin: Origin) -> Result<Accepted, Problem> {
         intake::submit(self, caller, submit, origin).await
     }
 
     /// Waits for a job that the caller has just submitted; gives it back as it is when `limit` is over.
     /// Can't fail: the job was accepted, whatever becomes of the waiting.
-    pub async fn await_accepted(&self, job: Job, limit: Duration) -> Job {
-        outcome::await_accepted(self, job, limit).await
+    pub async fn await_accepted(&self, accepted: Accepted, limit: Duration) -> Job {
+        outcome::await_accepted(self, accepted, limit).await
     }
 
     /// The job as it is now.
@@ -156,7 +156,7 @@ impl Dispatcher {
         name: &ActionName,
         test: Test,
         origin: Origin,
-    ) -> Result<Job, Problem> {
+    ) -> Result<Accepted, Problem> {
         caller.require(Verb::TestAction)?;
         caller.require_action(name)?;
         catalog::test(self, caller, name, test, origin).await

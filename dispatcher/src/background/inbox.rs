@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::error::{Code, Problem};
-use protocol::job::Job;
 use protocol::limits;
 use protocol::ports::{Inbox, Reply, Request, Retry};
 use protocol::secret::Secret;
@@ -19,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::sweep::jittered;
 use crate::access::{Verb, presented};
 use crate::dispatcher::Dispatcher;
-use crate::intake::{Origin, Submit};
+use crate::intake::{Accepted, Origin, Submit};
 use crate::{trouble, view};
 
 /// The first and the longest pause while a backend is away.
@@ -70,14 +69,14 @@ impl Desk {
             }
         };
         let reply = match &answer {
-            Ok(job) => Reply { kind: "accepted", body: json(&view::job(job)) },
+            Ok(accepted) => Reply { kind: "accepted", body: json(&view::job(&accepted.job)) },
             Err(problem) => Reply { kind: "refused", body: json(&view::problem(problem)) },
         };
         if !self.answer(&request, &reply).await {
             return;
         }
-        if let Ok(job) = answer {
-            self.hurry(job);
+        if let Ok(accepted) = answer {
+            self.hurry(accepted);
         }
         request.ack();
     }
@@ -104,15 +103,15 @@ impl Desk {
     }
 
     /// Lets the reply go out as soon as the job is finished, as far as there are places to watch it from.
-    fn hurry(&self, job: Job) {
+    fn hurry(&self, accepted: Accepted) {
         let Ok(place) = Arc::clone(&self.watched).try_acquire_owned() else { return };
-        if job.spec.reply.is_none() {
+        if accepted.job.spec.reply.is_none() {
             return;
         }
         let dispatcher = self.dispatcher.clone();
         self.dispatcher.tasks().spawn(async move {
             let limit = dispatcher.options().wait_ceiling;
-            dispatcher.await_accepted(job, limit).await;
+            dispatcher.await_accepted(accepted, limit).await;
             dispatcher.replies().notify_one();
             drop(place);
         });
@@ -130,7 +129,7 @@ impl Desk {
 }
 
 /// The same way as over HTTP: who asks, what for, accept.
-async fn take(dispatcher: &Dispatcher, request: &Request) -> Result<Job, Problem> {
+async fn take(dispatcher: &Dispatcher, request: &Request) -> Result<Accepted, Problem> {
     let Some(secret) = &request.authorization else {
         return Err(Problem::new(Code::KeyMissing, "set the message's header authorization to an API key"));
     };

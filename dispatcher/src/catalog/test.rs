@@ -3,7 +3,6 @@
 use protocol::action::Content;
 use protocol::error::Problem;
 use protocol::id::ActionName;
-use protocol::job::Job;
 use protocol::json::Json;
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -12,7 +11,7 @@ use super::{check, publish};
 use crate::access::Caller;
 use crate::dispatcher::Dispatcher;
 use crate::intake::resolve::{self, Run};
-use crate::intake::{self, Origin, Submit};
+use crate::intake::{self, Accepted, Origin, Submit};
 use crate::trouble;
 
 /// An input to try, and what to try it on: the body of `POST /v1/actions/{name}/test`.
@@ -52,7 +51,7 @@ pub(crate) async fn test(
     name: &ActionName,
     test: Test,
     origin: Origin,
-) -> Result<Job, Problem> {
+) -> Result<Accepted, Problem> {
     let (registry, known, tenant) = (dispatcher.registry(), dispatcher.known(), caller.tenant());
     let run = match test.draft {
         Some(draft) => {

@@ -129,7 +129,7 @@ pub(super) async fn test(
         Ok((dispatcher.test(&caller, &name, test, origin).await?, wait))
     };
     match dispatcher.metrics().measure(Verb::TestAction, accepting).await {
-        Ok((job, wait)) => jobs::accepted(&dispatcher, job, wait).await,
+        Ok((accepted, wait)) => jobs::answer_accepted(&dispatcher, accepted, wait).await,
         Err(problem) => error::response(&problem),
     }
 }

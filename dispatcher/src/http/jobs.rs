@@ -8,7 +8,6 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 use axum::response::Response;
 use protocol::error::Problem;
 use protocol::id::{ActionName, JobId};
-use protocol::job::Job;
 use protocol::limits;
 use protocol::ports::{Cancelled, JobFilter};
 use protocol::state::JobState;
@@ -17,7 +16,7 @@ use super::params::{Params, invalid};
 use super::{Segment, answer, auth, body, error, json, params, segment};
 use crate::access::Verb;
 use crate::dispatcher::Dispatcher;
-use crate::intake::Submit;
+use crate::intake::{Accepted, Submit};
 use crate::outcome::no_job;
 use crate::view;
 
@@ -30,19 +29,26 @@ pub(super) async fn submit(State(dispatcher): State<Dispatcher>, headers: Header
         Ok((dispatcher.submit(&caller, submit, origin).await?, wait))
     };
     match dispatcher.metrics().measure(Verb::Submit, accepting).await {
-        Ok((job, wait)) => accepted(&dispatcher, job, wait).await,
+        Ok((accepted, wait)) => answer_accepted(&dispatcher, accepted, wait).await,
         Err(problem) => error::response(&problem),
     }
 }
 
-/// The answer to a request that made (or found) `job`, after waiting for it if that was asked for.
-pub(super) async fn accepted(dispatcher: &Dispatcher, job: Job, wait: Option<Duration>) -> Response {
+/// The answer to a request that made (or found) a job, after waiting for it if that was asked for.
+pub(super) async fn answer_accepted(
+    dispatcher: &Dispatcher,
+    accepted: Accepted,
+    wait: Option<Duration>,
+) -> Response {
     let job = match wait {
         Some(limit) if !limit.is_zero() => {
-            let waiting = async { Ok(dispatcher.await_accepted(job.clone(), limit).await) };
-            dispatcher.metrics().measure(Verb::WaitJob, waiting).await.unwrap_or(job)
+            let waiting = async { Ok::<_, Problem>(dispatcher.await_accepted(accepted, limit).await) };
+            match dispatcher.metrics().measure(Verb::WaitJob, waiting).await {
+                Ok(job) => job,
+                Err(problem) => return error::response(&problem),
+            }
         }
-        _ => job,
+        _ => accepted.job,
     };
     let status = if job.state.is_terminal() { StatusCode::OK } else { StatusCode::ACCEPTED };
     let mut response = json(status, &view::job(&job)).unwrap_or_else(|problem| error::response(&problem));

@@ -10,6 +10,7 @@ pub(crate) mod resolve;
 mod validate;
 
 use protocol::error::{Code, Problem};
+use protocol::hub::Watch;
 use protocol::job::Job;
 use protocol::state::JobState;
 use protocol::time::Timestamp;
@@ -22,13 +23,22 @@ use crate::dispatcher::Dispatcher;
 use create::Recorded;
 use resolve::Run;
 
+/// The job of an accepted request.
+#[derive(Debug)]
+pub struct Accepted {
+    /// As it was when the request was answered.
+    pub job: Job,
+    /// Made before the job was, if it is new: whoever waits need not look whether it is over already.
+    pub(crate) watch: Option<Watch>,
+}
+
 /// Accepts a request for a published action.
 pub(crate) async fn submit(
     dispatcher: &Dispatcher,
     caller: &Caller,
     submit: Submit,
     origin: Origin,
-) -> Result<Job, Problem> {
+) -> Result<Accepted, Problem> {
     caller.require(Verb::Submit)?;
     caller.require_action(&submit.action)?;
     let (registry, known) = (&**dispatcher.registry(), dispatcher.known());
@@ -44,7 +54,7 @@ pub(crate) async fn accept(
     run: Run,
     submit: Submit,
     origin: Origin,
-) -> Result<Job, Problem> {
+) -> Result<Accepted, Problem> {
     validate::input(&run, &submit.input).await?;
     let now = Timestamp::now();
     let ceiling = dispatcher.options().deadline_ceiling;
@@ -62,15 +72,16 @@ pub(crate) async fn accept(
             "too many lanes are in use; take one that workers serve",
         ));
     }
+    let watch = dispatcher.store().watch(spec.id);
     match create::record(&**dispatcher.store(), spec, idempotency).await? {
         Recorded::New(job) => {
             dispatcher.metrics().accepted();
             if job.state == JobState::Queued {
                 publish::publish(dispatcher, &job.spec).await;
             }
-            Ok(job)
+            Ok(Accepted { job, watch: Some(watch) })
         }
         // Should its mark still be in the outbox, the sweep is on its way to it.
-        Recorded::Same(job) => Ok(job),
+        Recorded::Same(job) => Ok(Accepted { job, watch: None }),
     }
 }

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use super::get::{get, no_job};
 use crate::access::Caller;
 use crate::dispatcher::Dispatcher;
+use crate::intake::Accepted;
 use crate::trouble;
 
 /// The job when it is finished, or as it is when the time is over or this process stops.
@@ -29,10 +30,17 @@ pub(crate) async fn wait(
 }
 
 /// Waits for a job that was just accepted. Troubles end the waiting, not the job.
-pub(crate) async fn await_accepted(dispatcher: &Dispatcher, mut job: Job, limit: Duration) -> Job {
-    let watch = dispatcher.store().watch(job.spec.id);
+pub(crate) async fn await_accepted(dispatcher: &Dispatcher, accepted: Accepted, limit: Duration) -> Job {
+    let Accepted { mut job, watch } = accepted;
     let following = async {
-        look(dispatcher, &mut job).await?;
+        let watch = match watch {
+            Some(watch) => watch,
+            None => {
+                let watch = dispatcher.store().watch(job.spec.id);
+                look(dispatcher, &mut job).await?;
+                watch
+            }
+        };
         follow(dispatcher, &mut job, watch, limit).await
     };
     if let Err(problem) = following.await {

@@ -7,4 +7,5 @@ if not current[1] then return { 'no' } end
 redis.call('DEL', KEYS[1], KEYS[2])
 redis.call('HSET', KEYS[1], 'last', current[2])
 redis.call('ZREM', KEYS[3], ARGV[1])
+changed()
 return { 'done' }

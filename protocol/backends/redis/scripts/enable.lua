@@ -8,6 +8,7 @@ if current[2] ~= ARGV[1] then
     local clock = redis.call('TIME')
     local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
     redis.call('HSET', KEYS[1], 'enabled', ARGV[1], 'updated_at', now)
+    changed()
 end
 local fields = redis.call('HGETALL', KEYS[1])
 table.insert(fields, 1, 'done')

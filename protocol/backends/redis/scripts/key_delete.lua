@@ -7,4 +7,5 @@ if owner[1] ~= ARGV[1] or owner[2] ~= ARGV[2] then return { 'no' } end
 redis.call('DEL', KEYS[1])
 redis.call('HDEL', KEYS[2], ARGV[1])
 redis.call('ZREM', KEYS[3], ARGV[1])
+changed()
 return { 'done' }

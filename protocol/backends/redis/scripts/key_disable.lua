@@ -6,6 +6,7 @@
 local owner = redis.call('HMGET', KEYS[1], 'id', 'tenant')
 if owner[1] ~= ARGV[1] or owner[2] ~= ARGV[2] then return { 'no' } end
 redis.call('HSET', KEYS[1], 'disabled', ARGV[3])
+changed()
 local fields = redis.call('HGETALL', KEYS[1])
 table.insert(fields, 1, 'done')
 return fields

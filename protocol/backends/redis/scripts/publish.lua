@@ -20,8 +20,10 @@ if current[1] ~= hash then
     redis.call('HSETNX', ACTION, 'created_at', now)
     redis.call('HSETNX', ACTION, 'enabled', '1')
     redis.call('ZADD', NAMES, 0, name)
+    changed()
 elseif enabled ~= '' and enabled ~= current[2] then
     redis.call('HSET', ACTION, 'updated_at', now)
+    changed()
 end
 if enabled ~= '' then redis.call('HSET', ACTION, 'enabled', enabled) end
 

@@ -92,3 +92,30 @@ pub(crate) fn json<T: serde::Serialize + ?Sized>(value: &T) -> String {
 fn unreadable(field: &str) -> Unreadable {
     Unreadable::at(format!("the field {field}"))
 }
+
+/// `text` as a Lua string.
+pub(crate) fn quoted(text: &str) -> String {
+    let mut quoted = String::from("'");
+    for c in text.chars() {
+        match c {
+            '\'' | '\\' => quoted.extend(['\\', c]),
+            '\n' => quoted.push_str("\\n"),
+            '\r' => quoted.push_str("\\r"),
+            '\0' => quoted.push_str("\\0"),
+            c => quoted.push(c),
+        }
+    }
+    quoted.push('\'');
+    quoted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_are_quoted_for_lua() {
+        assert_eq!(quoted(r#"{"a":"it's \"x\""}"#), r#"'{"a":"it\'s \\"x\\""}'"#);
+        assert_eq!(quoted("a\nb"), r"'a\nb'");
+    }
+}

@@ -106,6 +106,11 @@ impl Keys {
         format!("{}:cancel", self.prefix)
     }
 
+    /// The channel that tells that an action or an API key has changed.
+    pub(crate) fn changed(&self) -> String {
+        format!("{}:changed", self.prefix)
+    }
+
     /// What `ping` writes.
     pub(crate) fn ping(&self) -> String {
         format!("{}:ping", self.prefix)

@@ -40,8 +40,8 @@ pub fn connect(options: Options) -> Result<RedisBackend, OptionsError> {
     let keys = Keys::new(&options.prefix);
     let connection = Arc::new(Connection::new(client.clone()));
     Ok(RedisBackend {
-        store: Arc::new(RedisStore::new(connection.clone(), client, keys.clone(), options.store)),
-        registry: Arc::new(RedisRegistry::new(connection.clone(), keys)),
+        store: Arc::new(RedisStore::new(connection.clone(), client.clone(), keys.clone(), options.store)),
+        registry: Arc::new(RedisRegistry::new(connection.clone(), client, keys)),
         connection,
     })
 }

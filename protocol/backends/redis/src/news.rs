@@ -1,7 +1,7 @@
-//! Wake-ups from other processes: a subscription each for "this job changed" and for "someone asked to cancel
+//! News from other processes: a subscription each for "this job changed" and for "someone asked to cancel
 //! this job", made on the first watch. Their connections are their own, and are made anew for ever.
 //!
-//! A message carries a job's id, with ` end` behind it if the job is over. What was missed while a subscription was away doesn't
+//! A message about a job carries a job's id, with ` end` behind it if the job is over. What was missed while a subscription was away doesn't
 //! matter: once it is back, everybody is woken and reads again.
 
 use std::hash::{BuildHasher, RandomState};
@@ -68,20 +68,42 @@ impl Wakeups {
         // Before the subscription: its first act is to wake everybody.
         let watch = channel.hub.watch(job);
         channel.listener.get_or_init(|| {
-            let listening = listen(self.client.clone(), channel.name.clone(), channel.hub.clone());
+            let hub = channel.hub.clone();
+            let hear = move |heard: Heard<'_>| match heard {
+                Heard::Subscribed => hub.wake_all(),
+                // Anyone with rights on the channel may write there.
+                Heard::Message(payload) => {
+                    if let Some((job, news)) = read(payload) {
+                        hub.wake(job, news);
+                    }
+                }
+                Heard::Lost => {}
+            };
+            let listening = listen(self.client.clone(), channel.name.clone(), hear);
             AbortOnDropHandle::new(self.runtime.spawn(listening))
         });
         watch
     }
 }
 
-/// Listens for ever.
-async fn listen(client: Client, channel: String, hub: Hub) {
+/// What a subscription tells.
+pub(crate) enum Heard<'a> {
+    /// It is there: from now on everything is heard, and before it something may have been missed.
+    Subscribed,
+    /// Somebody published this.
+    Message(&'a [u8]),
+    /// It is gone.
+    Lost,
+}
+
+/// Subscribes to a channel for ever.
+pub(crate) async fn listen(client: Client, channel: String, hear: impl Fn(Heard<'_>)) {
     let (first, longest) = PAUSES;
     let mut pause = first;
     loop {
         let mut subscribed = false;
-        let ended = session(&client, &channel, &hub, &mut subscribed).await;
+        let ended = session(&client, &channel, &hear, &mut subscribed).await;
+        hear(Heard::Lost);
         if subscribed {
             pause = first;
             warn!(channel, "the subscription for wake-ups was lost and is made anew: {ended}");
@@ -94,7 +116,7 @@ async fn listen(client: Client, channel: String, hub: Hub) {
 }
 
 /// Makes one subscription and hands on its messages. Returns why it ended.
-async fn session(client: &Client, channel: &str, hub: &Hub, subscribed: &mut bool) -> String {
+async fn session(client: &Client, channel: &str, hear: &impl Fn(Heard<'_>), subscribed: &mut bool) -> String {
     let subscribing = async {
         let mut subscription = client.get_async_pubsub().await?;
         subscription.subscribe(channel).await?;
@@ -106,15 +128,10 @@ async fn session(client: &Client, channel: &str, hub: &Hub, subscribed: &mut boo
         Err(_) => return "no answer in time".into(),
     };
     *subscribed = true;
-    hub.wake_all();
+    hear(Heard::Subscribed);
     loop {
         match timeout(QUIET, messages.next()).await {
-            Ok(Some(message)) => {
-                // Anyone with rights on the channel may write there.
-                if let Some((job, news)) = read(message.get_payload_bytes()) {
-                    hub.wake(job, news);
-                }
-            }
+            Ok(Some(message)) => hear(Heard::Message(message.get_payload_bytes())),
             Ok(None) => return "the connection ended".into(),
             Err(_) => match timeout(PATIENCE, asking.ping::<redis::Value>()).await {
                 Ok(Ok(_)) => {}

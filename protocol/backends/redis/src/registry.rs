@@ -3,6 +3,7 @@
 
 mod access;
 mod actions;
+mod cache;
 mod secrets;
 
 use std::sync::Arc;
@@ -13,17 +14,19 @@ use protocol::id::{ActionName, ContentHash, KeyId, SecretName, TenantId};
 use protocol::key::{Key, KeyHash};
 use protocol::ports::{PortError, Published, PutSecret, Registry, SecretInfo};
 use protocol::seal::Sealed;
-use redis::Script;
+use redis::{Client, Script};
 
 use crate::connection::Connection;
-use crate::fields::Fields;
+use crate::fields::{Fields, quoted};
 use crate::keys::Keys;
+use cache::Cache;
 
 /// Actions, API keys and sealed secrets on Redis.
 pub(crate) struct RedisRegistry {
     connection: Arc<Connection>,
     keys: Keys,
     scripts: Scripts,
+    cache: Cache,
 }
 
 struct Scripts {
@@ -38,18 +41,23 @@ struct Scripts {
 }
 
 impl RedisRegistry {
-    pub(crate) fn new(connection: Arc<Connection>, keys: Keys) -> Self {
+    /// Must be called inside a Tokio runtime.
+    pub(crate) fn new(connection: Arc<Connection>, client: Client, keys: Keys) -> Self {
+        let channel = keys.changed();
+        // What these change others keep (`cache`): they are told in the same step.
+        let tells = format!("local function changed() redis.call('PUBLISH', {}, '') end\n", quoted(&channel));
+        let telling = |own: &str| Script::new(&format!("{tells}{own}"));
         let scripts = Scripts {
-            publish: Script::new(include_str!("../scripts/publish.lua")),
-            enable: Script::new(include_str!("../scripts/enable.lua")),
-            delete: Script::new(include_str!("../scripts/delete.lua")),
+            publish: telling(include_str!("../scripts/publish.lua")),
+            enable: telling(include_str!("../scripts/enable.lua")),
+            delete: telling(include_str!("../scripts/delete.lua")),
             draft: Script::new(include_str!("../scripts/draft.lua")),
             key_create: Script::new(include_str!("../scripts/key_create.lua")),
-            key_disable: Script::new(include_str!("../scripts/key_disable.lua")),
-            key_delete: Script::new(include_str!("../scripts/key_delete.lua")),
+            key_disable: telling(include_str!("../scripts/key_disable.lua")),
+            key_delete: telling(include_str!("../scripts/key_delete.lua")),
             secret_put: Script::new(include_str!("../scripts/secret_put.lua")),
         };
-        Self { connection, keys, scripts }
+        Self { connection, keys, scripts, cache: Cache::new(client, channel) }
     }
 
     /// Runs a script: the word that says what it did, and the fields that follow it.

@@ -20,8 +20,14 @@ impl RedisRegistry {
 
     pub(super) async fn find_key(&self, hash: &KeyHash) -> Result<Option<Key>, PortError> {
         const OPERATION: &str = "registry.key_by_hash";
+        let asked = match self.cache.key(hash) {
+            Ok(key) => return Ok(Some(key)),
+            Err(asked) => asked,
+        };
         let fields = self.fields(OPERATION, self.keys.key(hash.as_str())).await?;
-        key(&fields).map_err(|e| e.during(OPERATION))
+        let found = key(&fields).map_err(|e| e.during(OPERATION))?;
+        found.iter().for_each(|key| self.cache.keep_key(asked, key));
+        Ok(found)
     }
 
     /// A key that is deleted between the steps is left out.
@@ -59,6 +65,7 @@ impl RedisRegistry {
         let arguments = [id.as_str(), tenant.as_str(), switch(disabled)];
         let keys = [self.keys.key(&hash)];
         let (_, fields) = self.run(OPERATION, &self.scripts.key_disable, &keys, &arguments).await?;
+        self.cache.forget();
         key(&fields).map_err(|e| e.during(OPERATION))
     }
 
@@ -68,6 +75,7 @@ impl RedisRegistry {
         let keys = [self.keys.key(&hash), self.keys.key_ids(), self.keys.keys_of(tenant)];
         let arguments = [id.as_str(), tenant.as_str()];
         let (word, _) = self.run(OPERATION, &self.scripts.key_delete, &keys, &arguments).await?;
+        self.cache.forget();
         Ok(word == "done")
     }
 

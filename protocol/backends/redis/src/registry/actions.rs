@@ -31,6 +31,7 @@ impl RedisRegistry {
         ];
         let arguments = [name.as_str(), hash.as_str(), &json(content), enabled.map_or("", switch)];
         let (word, fields) = self.run(OPERATION, &self.scripts.publish, &keys, &arguments).await?;
+        self.cache.forget();
         let action = action(tenant, name, &fields).map_err(|e| e.during(OPERATION))?;
         Ok(Published { action, created: word == "created" })
     }
@@ -41,8 +42,14 @@ impl RedisRegistry {
         name: &ActionName,
     ) -> Result<Option<Action>, PortError> {
         const OPERATION: &str = "registry.action";
+        let asked = match self.cache.action(tenant, name) {
+            Ok(action) => return Ok(Some(action)),
+            Err(asked) => asked,
+        };
         let fields = self.fields(OPERATION, self.keys.action(tenant, name)).await?;
-        live(tenant, name, &fields).map_err(|e| e.during(OPERATION))
+        let found = live(tenant, name, &fields).map_err(|e| e.during(OPERATION))?;
+        found.iter().for_each(|action| self.cache.keep_action(asked, action));
+        Ok(found)
     }
 
     /// An action that is deleted between the two steps is left out.
@@ -108,6 +115,7 @@ impl RedisRegistry {
         const OPERATION: &str = "registry.set_enabled";
         let keys = [self.keys.action(tenant, name)];
         let (_, fields) = self.run(OPERATION, &self.scripts.enable, &keys, &[switch(enabled)]).await?;
+        self.cache.forget();
         live(tenant, name, &fields).map_err(|e| e.during(OPERATION))
     }
 
@@ -120,6 +128,7 @@ impl RedisRegistry {
             [self.keys.action(tenant, name), self.keys.versions(tenant, name), self.keys.names(tenant)];
         let (word, _) =
             self.run("registry.delete_action", &self.scripts.delete, &keys, &[name.as_str()]).await?;
+        self.cache.forget();
         Ok(word == "done")
     }
 

@@ -13,7 +13,7 @@ use protocol::state::JobState;
 use redis::Script;
 
 use super::millis;
-use crate::fields::json;
+use crate::fields::{json, quoted};
 use crate::keys::Keys;
 
 /// One script per change.
@@ -94,31 +94,9 @@ fn constants(keys: &Keys, options: &StoreOptions) -> String {
     table
 }
 
-/// `text` as a Lua string.
-fn quoted(text: &str) -> String {
-    let mut quoted = String::from("'");
-    for c in text.chars() {
-        match c {
-            '\'' | '\\' => quoted.extend(['\\', c]),
-            '\n' => quoted.push_str("\\n"),
-            '\r' => quoted.push_str("\\r"),
-            '\0' => quoted.push_str("\\0"),
-            c => quoted.push(c),
-        }
-    }
-    quoted.push('\'');
-    quoted
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn texts_are_quoted_for_lua() {
-        assert_eq!(quoted(r#"{"a":"it's \"x\""}"#), r#"'{"a":"it\'s \\"x\\""}'"#);
-        assert_eq!(quoted("a\nb"), r"'a\nb'");
-    }
 
     #[test]
     fn constants_are_one_table() {

@@ -9,6 +9,7 @@
 )]
 
 mod away;
+mod cache;
 mod damage;
 mod proxy;
 mod rights;
