@@ -28,6 +28,8 @@ use crate::unreadable;
 const PREFETCH_CEILING: u16 = 2_000;
 /// Acks that go out together.
 const SETTLE_BATCH: usize = 256;
+/// What is to be told to the server is gathered for so long after it was last told something.
+const GATHER: Duration = Duration::from_millis(2);
 /// How often the session looks whether it is alive, and for messages that nobody takes.
 const CHECK: Duration = Duration::from_millis(500);
 /// How long a session goes carefully. The unreadable message may have gone to someone else.
@@ -169,6 +171,7 @@ impl Session for Consuming {
         }
         state.send_replace(State::Ready(()));
         let mut batch = Vec::new();
+        let mut gathered = Instant::now();
         let mut check = tokio::time::interval(CHECK);
         check.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -176,7 +179,11 @@ impl Session for Consuming {
                 Some(arrived) = floor.arrivals.next(), if !floor.arrivals.is_empty() => {
                     self.hand_over(arrived, &floor)?;
                 }
-                _ = floor.settled.recv_many(&mut batch, SETTLE_BATCH) => floor.settle(&mut batch).await?,
+                () = tokio::time::sleep_until(gathered), if Instant::now() < gathered => {}
+                _ = floor.settled.recv_many(&mut batch, SETTLE_BATCH), if Instant::now() >= gathered => {
+                    floor.settle(&mut batch).await?;
+                    gathered = Instant::now() + GATHER;
+                }
                 Some(change) = self.news.recv() => match change {
                     Change::Begin(id, wanted) => {
                         floor.begin(id, &wanted).await?;

@@ -30,6 +30,9 @@ const SESSION_WAIT: Duration = Duration::from_secs(1);
 const IN_FLIGHT: usize = 4_096;
 /// Messages handed over and not yet on the channel.
 const HANDED_OVER: usize = 1_024;
+/// While confirms are under way, what comes is gathered for so long: a server writes many messages at the cost of one.
+/// The first goes at once.
+const GATHER: Duration = Duration::from_millis(2);
 /// How long a deleted queue stays away before it is declared again. Where it is back too soon, the server
 /// moves its consumers over by itself instead of cancelling them, and they never get a message again (seen
 /// with quorum queues on 3.10). Cancelled consumers know that they must begin anew.
@@ -138,9 +141,13 @@ impl Session for Publishing {
         let mut returned = HashSet::new();
         let mut check = tokio::time::interval(CHECK);
         check.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut gathered = Instant::now();
         loop {
+            let gathering = !flights.is_empty() && Instant::now() < gathered;
             tokio::select! {
-                command = commands.recv(), if flights.len() < IN_FLIGHT => {
+                () = tokio::time::sleep_until(gathered), if gathering => {}
+                command = commands.recv(), if !gathering && flights.len() < IN_FLIGHT => {
+                    gathered = Instant::now() + GATHER;
                     flights.extend(command.map(|command| desk.fly(command)));
                     // All that is there goes out in one go.
                     while flights.len() < IN_FLIGHT && let Ok(command) = commands.try_recv() {
