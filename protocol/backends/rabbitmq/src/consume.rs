@@ -1,11 +1,12 @@
 //! The consuming connection: everyone who takes messages has a subscription, and one session carries them
 //! all. A subscription lives until it is dropped; sessions come and go beneath it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use futures_util::future::{ready, try_join_all};
 use futures_util::stream::{BoxStream, SelectAll, StreamExt, once};
 use lapin::options::{
@@ -177,7 +178,7 @@ impl Session for Consuming {
         loop {
             tokio::select! {
                 Some(arrived) = floor.arrivals.next(), if !floor.arrivals.is_empty() => {
-                    self.hand_over(arrived, &floor)?;
+                    self.hand_over(arrived, &mut floor)?;
                 }
                 () = tokio::time::sleep_until(gathered), if Instant::now() < gathered => {}
                 _ = floor.settled.recv_many(&mut batch, SETTLE_BATCH), if Instant::now() >= gathered => {
@@ -245,13 +246,14 @@ impl Consuming {
         }
     }
 
-    fn hand_over(&self, arrived: Arrived, floor: &Floor<'_>) -> Result<(), Trouble> {
+    fn hand_over(&self, arrived: Arrived, floor: &mut Floor<'_>) -> Result<(), Trouble> {
         let wanted = self.wanted.get(&arrived.subscription);
         let Some(message) = arrived.message else {
             // The end of a consumer that we ended ourselves is no news.
             return if floor.has(&arrived) { Err(Trouble::ConsumerCancelled) } else { Ok(()) };
         };
         let Delivery { delivery_tag, properties, data, redelivered, .. } = message?;
+        floor.out.insert(delivery_tag);
         let held = Held::new(delivery_tag, floor.settle.clone());
         // Dropped, and so released, if its subscriber is gone.
         if let Some(wanted) = wanted {
@@ -283,6 +285,8 @@ struct Floor<'a> {
     next: u64,
     settle: mpsc::UnboundedSender<Settle>,
     settled: mpsc::UnboundedReceiver<Settle>,
+    /// The messages that the server waits to hear about, by their numbers on the channel.
+    out: BTreeSet<u64>,
 }
 
 impl<'a> Floor<'a> {
@@ -291,7 +295,8 @@ impl<'a> Floor<'a> {
         let (settle, settled) = mpsc::unbounded_channel();
         answer("queue.declare", topology.declare(&channel, &topology.dead())).await?;
         let (arrivals, consumers) = (SelectAll::new(), HashMap::new());
-        Ok(Self { topology, careful, channel, arrivals, consumers, next: 0, settle, settled })
+        let out = BTreeSet::new();
+        Ok(Self { topology, careful, channel, arrivals, consumers, next: 0, settle, settled, out })
     }
 
     async fn begin(&mut self, id: u64, wanted: &Wanted) -> Result<(), Trouble> {
@@ -359,17 +364,47 @@ impl<'a> Floor<'a> {
         all.into_iter().any(|consumers| consumers.number == arrived.consumers)
     }
 
-    /// Tells the server about messages, in order.
+    /// Tells the server about messages: releases first, then acks.
     async fn settle(&mut self, batch: &mut Vec<Settle>) -> Result<(), Trouble> {
-        let channel = &self.channel;
-        let told = batch.drain(..).map(|settle| async move {
+        let (mut acks, mut releases) = (Vec::new(), Vec::new());
+        for settle in batch.drain(..) {
             match settle {
-                Settle::Ack(tag) => channel.basic_ack(tag, BasicAckOptions::default()).await,
-                Settle::Release(tag) => {
-                    channel.basic_nack(tag, BasicNackOptions { requeue: true, multiple: false }).await
-                }
+                Settle::Ack(tag) => acks.push(tag),
+                Settle::Release(tag) => releases.push(tag),
             }
-        });
-        answer("basic.ack", try_join_all(told)).await.map(drop)
+        }
+        for tag in acks.iter().chain(&releases) {
+            self.out.remove(tag);
+        }
+        let channel = &self.channel;
+        let released = releases
+            .into_iter()
+            .map(|tag| channel.basic_nack(tag, BasicNackOptions { requeue: true, multiple: false }).boxed());
+        let acked = acks_of(acks, self.out.first().copied())
+            .map(|(tag, multiple)| channel.basic_ack(tag, BasicAckOptions { multiple }).boxed());
+        answer("basic.ack", try_join_all(released.chain(acked))).await.map(drop)
+    }
+}
+
+/// The fewest acks that tell the same: one for all messages before the first one that is still out, and one for each
+/// behind it. With each number whether it stands for all before it too.
+fn acks_of(mut tags: Vec<u64>, first_out: Option<u64>) -> impl Iterator<Item = (u64, bool)> {
+    tags.sort_unstable();
+    let together = tags.partition_point(|tag| first_out.is_none_or(|out| *tag < out));
+    let rest = tags.split_off(together);
+    tags.pop().map(|last| (last, true)).into_iter().chain(rest.into_iter().map(|tag| (tag, false)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_lies_before_the_first_that_is_out_is_acked_at_once() {
+        let acks = |tags: &[u64], out| acks_of(tags.to_vec(), out).collect::<Vec<_>>();
+        assert_eq!(acks(&[3, 1, 2], None), [(3, true)]);
+        assert_eq!(acks(&[5, 1, 2, 7], Some(4)), [(2, true), (5, false), (7, false)]);
+        assert_eq!(acks(&[5, 6], Some(4)), [(5, false), (6, false)]);
+        assert_eq!(acks(&[], Some(4)), []);
     }
 }

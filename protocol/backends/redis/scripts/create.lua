@@ -8,5 +8,6 @@ if redis.call('EXISTS', JOB) == 1 then
     return known
 end
 local job = record()
-commit(job)
+-- Nobody watches what was not there, or looks first.
+save(job)
 return { 'new', job.state }

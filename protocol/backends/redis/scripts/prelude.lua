@@ -72,8 +72,8 @@ local function add_batch(job, first, from)
     if from <= #ARGV then set('appended', job.appended) end
 end
 
--- Writes what was gathered, and wakes who watches the job, in every process.
-local function commit(job)
+-- Writes what was gathered.
+local function save(job)
     if #events > 0 then
         for from = 1, #events, 1000 do
             redis.call('RPUSH', EVENTS, unpack(events, from, math.min(from + 999, #events)))
@@ -81,6 +81,11 @@ local function commit(job)
         set('seq', job.seq + #events)
     end
     if #fields > 0 then redis.call('HSET', JOB, unpack(fields)) end
+end
+
+-- The same, and wakes who watches the job, in every process.
+local function commit(job)
+    save(job)
     redis.call('PUBLISH', CONST.wake, TERMINAL[job.state] and ID .. ' end' or ID)
 end
 
