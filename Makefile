@@ -4,7 +4,7 @@
 STATE ?= .sortie
 FORM ?= quick
 
-.PHONY: help run test check bench build clean
+.PHONY: help run test check bench build profile clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1|/p' Makefile | column -t -s '|'
@@ -27,6 +27,10 @@ bench: ## measure, and print the figures, in 7 minutes; FORM=full takes 40 (test
 
 build: ## the release binary, target/release/sortie
 	@cargo build --release --locked --bin sortie
+
+profile: ## a release build for perf, with line tables and frame pointers (deploy/slow-jobs.md says how)
+	@RUSTFLAGS="-C force-frame-pointers=yes" cargo build --profile profiling --locked --quiet --bin sortie
+	@echo 'target/profiling/sortie is there. perf record -F 499 -g -p PID -- sleep 10, then perf report --no-children'
 
 clean: ## remove what was built and prepared
 	@cargo clean --quiet

@@ -28,6 +28,9 @@ use cli::{Cli, Command};
 use exit::{Exit, Failure};
 use settings::Role;
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     // Before anything else: a handler's process starts as `sortie sandbox-exec`, many times a second.
     if std::env::args_os().nth(1).is_some_and(|argument| argument == sandbox::SUBCOMMAND) {

@@ -80,7 +80,11 @@ async fn run_claimed(bench: &Bench, mut claimed: Claimed, entry: Entry) {
     let (name, kind) = (outcome.as_str(), claimed.version.kind());
     bench.metrics.attempts.with_label_values(&[name, kind]).inc();
     bench.metrics.attempt_seconds.with_label_values(&[kind]).observe(took.as_secs_f64());
-    tracing::info!(outcome = name, ms = took.as_millis(), "the attempt ended");
+    tracing::info!(
+        outcome = name,
+        ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+        "the attempt ended"
+    );
 
     let finish = Finish { outcome, verdict, last: events.rest() };
     let Claimed { delivery, job, attempt, hold, .. } = claimed;

@@ -57,6 +57,8 @@ macro_rules! __every_queue_rule {
                 a_consumer_of_no_lane_waits
                 every_priority_is_delivered
                 urgent_jobs_overtake_a_backlog
+                the_ceiling_can_be_raised_and_lowered
+                jobs_acked_in_any_order_under_a_changing_ceiling_come_once_each
                 a_consumer_that_waits_is_woken_by_a_publish
                 a_consumer_that_waits_is_woken_by_a_release
                 a_wait_that_is_cancelled_loses_nothing

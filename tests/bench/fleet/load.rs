@@ -1,6 +1,7 @@
-//! The load generator in a closed loop: each connection has one job at a time, and every result is checked.
+//! The load generator at full speed: in a closed loop, where each connection has one job at a time, or all jobs first and
+//! then all results. Every result is checked.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -21,6 +22,8 @@ pub(crate) enum Style {
     Prefer,
     /// `202` first, then `GET /v1/jobs/{id}?wait=60`.
     Poll,
+    /// The same, but first all jobs and then all results: what the peers' clients do.
+    All,
 }
 
 impl Style {
@@ -29,6 +32,7 @@ impl Style {
         match self {
             Self::Prefer => action.name().to_owned(),
             Self::Poll => format!("{}_polled", action.name()),
+            Self::All => format!("{}_all", action.name()),
         }
     }
 }
@@ -71,7 +75,7 @@ pub(crate) async fn one(
     style: Style,
     n: u64,
 ) -> anyhow::Result<()> {
-    if style == Style::Poll {
+    if style != Style::Prefer {
         let id = submit(connection, action, n).await?;
         return finished(connection, &id, n).await.map(drop);
     }
@@ -92,6 +96,25 @@ pub(crate) async fn closed(
     let go_on = |_| Instant::now() < until;
     each(sortie.address, &sortie.key, go_on, async |connection, n| one(connection, action, style, n).await)
         .await
+}
+
+/// Submits so many jobs, and then takes all results. The span is from the first request to the last result.
+pub(crate) async fn all(sortie: &Sortie, action: Action, jobs: u64) -> anyhow::Result<Done> {
+    let ids = RefCell::new(vec![String::new(); usize::try_from(jobs)?]);
+    let began = Instant::now();
+    let some_left = |n| n < jobs;
+    each(sortie.address, &sortie.key, some_left, async |connection, n| {
+        let id = submit(connection, action, n).await?;
+        ids.borrow_mut()[usize::try_from(n)?] = id;
+        Ok(())
+    })
+    .await?;
+    let ids = ids.into_inner();
+    each(sortie.address, &sortie.key, some_left, async |connection, n| {
+        finished(connection, &ids[usize::try_from(n)?], n).await.map(drop)
+    })
+    .await?;
+    Ok(Done { jobs, span: began.elapsed() })
 }
 
 /// Does something for each number from 0 on, on [`WIDTH`] connections, for as long as it is to go on.

@@ -25,7 +25,10 @@ pub(crate) async fn measure(
     load::closed(sortie, action, style, WARM_UP).await?;
     let watched = everybody(sortie, &session.servers);
     let before = Reading::take(&watched)?;
-    let done = load::closed(sortie, action, style, session.options.span()).await?;
+    let done = match style {
+        Style::All => load::all(sortie, action, session.options.form.of(4_000, 12_000)).await?,
+        Style::Prefer | Style::Poll => load::closed(sortie, action, style, session.options.span()).await?,
+    };
     let usage = before.until_now(&watched)?;
     let name = style.name(action);
     session.figures.add(who, &format!("throughput.{name}"), done.per_second());

@@ -1,7 +1,7 @@
 //! The consuming connection: everyone who takes messages has a subscription, and one session carries them
 //! all. A subscription lives until it is dropped; sessions come and go beneath it.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -22,14 +22,16 @@ use tokio_util::task::TaskTracker;
 use crate::connection::{Link, Server, Session, State, answer, supervise};
 use crate::delivery::{Buffer, Held, Incoming, Settle};
 use crate::error::Trouble;
+use crate::ledger::Ledger;
 use crate::topology::Topology;
 use crate::unreadable;
 
 /// The most that a quorum queue hands to one consumer.
 const PREFETCH_CEILING: u16 = 2_000;
-/// Acks that go out together.
+/// Acks that go out together, at least if so many wait.
 const SETTLE_BATCH: usize = 256;
-/// What is to be told to the server is gathered for so long after it was last told something.
+/// What is to be told to the server is gathered for so long after it was last told something, unless that is all there
+/// is to tell.
 const GATHER: Duration = Duration::from_millis(2);
 /// How often the session looks whether it is alive, and for messages that nobody takes.
 const CHECK: Duration = Duration::from_millis(500);
@@ -180,11 +182,8 @@ impl Session for Consuming {
                 Some(arrived) = floor.arrivals.next(), if !floor.arrivals.is_empty() => {
                     self.hand_over(arrived, &mut floor)?;
                 }
-                () = tokio::time::sleep_until(gathered), if Instant::now() < gathered => {}
-                _ = floor.settled.recv_many(&mut batch, SETTLE_BATCH), if Instant::now() >= gathered => {
-                    floor.settle(&mut batch).await?;
-                    gathered = Instant::now() + GATHER;
-                }
+                _ = floor.settled.recv_many(&mut batch, SETTLE_BATCH) => {}
+                () = tokio::time::sleep_until(gathered), if !batch.is_empty() => {}
                 Some(change) = self.news.recv() => match change {
                     Change::Begin(id, wanted) => {
                         floor.begin(id, &wanted).await?;
@@ -213,6 +212,11 @@ impl Session for Consuming {
                     }
                     return floor.settle(&mut batch).await;
                 }
+            }
+            let complete = batch.len() >= SETTLE_BATCH.min(floor.ledger.out());
+            if !batch.is_empty() && (complete || Instant::now() >= gathered) {
+                floor.settle(&mut batch).await?;
+                gathered = Instant::now() + GATHER;
             }
         }
     }
@@ -253,7 +257,7 @@ impl Consuming {
             return if floor.has(&arrived) { Err(Trouble::ConsumerCancelled) } else { Ok(()) };
         };
         let Delivery { delivery_tag, properties, data, redelivered, .. } = message?;
-        floor.out.insert(delivery_tag);
+        floor.ledger.came();
         let held = Held::new(delivery_tag, floor.settle.clone());
         // Dropped, and so released, if its subscriber is gone.
         if let Some(wanted) = wanted {
@@ -285,8 +289,7 @@ struct Floor<'a> {
     next: u64,
     settle: mpsc::UnboundedSender<Settle>,
     settled: mpsc::UnboundedReceiver<Settle>,
-    /// The messages that the server waits to hear about, by their numbers on the channel.
-    out: BTreeSet<u64>,
+    ledger: Ledger,
 }
 
 impl<'a> Floor<'a> {
@@ -295,8 +298,8 @@ impl<'a> Floor<'a> {
         let (settle, settled) = mpsc::unbounded_channel();
         answer("queue.declare", topology.declare(&channel, &topology.dead())).await?;
         let (arrivals, consumers) = (SelectAll::new(), HashMap::new());
-        let out = BTreeSet::new();
-        Ok(Self { topology, careful, channel, arrivals, consumers, next: 0, settle, settled, out })
+        let ledger = Ledger::default();
+        Ok(Self { topology, careful, channel, arrivals, consumers, next: 0, settle, settled, ledger })
     }
 
     async fn begin(&mut self, id: u64, wanted: &Wanted) -> Result<(), Trouble> {
@@ -373,38 +376,14 @@ impl<'a> Floor<'a> {
                 Settle::Release(tag) => releases.push(tag),
             }
         }
-        for tag in acks.iter().chain(&releases) {
-            self.out.remove(tag);
-        }
+        let acks = self.ledger.settle(acks, &releases);
         let channel = &self.channel;
         let released = releases
             .into_iter()
             .map(|tag| channel.basic_nack(tag, BasicNackOptions { requeue: true, multiple: false }).boxed());
-        let acked = acks_of(acks, self.out.first().copied())
-            .map(|(tag, multiple)| channel.basic_ack(tag, BasicAckOptions { multiple }).boxed());
+        let acked = acks
+            .into_iter()
+            .map(|ack| channel.basic_ack(ack.tag, BasicAckOptions { multiple: ack.multiple }).boxed());
         answer("basic.ack", try_join_all(released.chain(acked))).await.map(drop)
-    }
-}
-
-/// The fewest acks that tell the same: one for all messages before the first one that is still out, and one for each
-/// behind it. With each number whether it stands for all before it too.
-fn acks_of(mut tags: Vec<u64>, first_out: Option<u64>) -> impl Iterator<Item = (u64, bool)> {
-    tags.sort_unstable();
-    let together = tags.partition_point(|tag| first_out.is_none_or(|out| *tag < out));
-    let rest = tags.split_off(together);
-    tags.pop().map(|last| (last, true)).into_iter().chain(rest.into_iter().map(|tag| (tag, false)))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_lies_before_the_first_that_is_out_is_acked_at_once() {
-        let acks = |tags: &[u64], out| acks_of(tags.to_vec(), out).collect::<Vec<_>>();
-        assert_eq!(acks(&[3, 1, 2], None), [(3, true)]);
-        assert_eq!(acks(&[5, 1, 2, 7], Some(4)), [(2, true), (5, false), (7, false)]);
-        assert_eq!(acks(&[5, 6], Some(4)), [(5, false), (6, false)]);
-        assert_eq!(acks(&[], Some(4)), []);
     }
 }

@@ -10,6 +10,7 @@ mod consume;
 mod delivery;
 mod error;
 mod inbox;
+mod ledger;
 mod options;
 mod publish;
 mod queue;

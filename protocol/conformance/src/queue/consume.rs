@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use futures_util::future::try_join_all;
 use protocol::id::Lane;
 use protocol::job::{JobSpec, Priority};
 
@@ -136,6 +137,62 @@ pub async fn urgent_jobs_overtake_a_backlog(queue: Fixture) {
         delivery.ack();
     }
     assert_eq!(urgent, 3, "the first half of what came has every urgent job");
+}
+
+pub async fn the_ceiling_can_be_raised_and_lowered(queue: Fixture) {
+    queue.put_jobs(6).await;
+    let mut taker = queue.taker(1).await;
+    let first = taker.take().await;
+    taker.take_nothing().await;
+    taker.0.set_ceiling(3);
+    let more = taker.take_some(2).await;
+    taker.take_nothing().await;
+    taker.0.set_ceiling(1);
+    drop(more);
+    first.ack();
+    // Those that were given back may have been delivered once more before the ceiling was lowered.
+    for _ in 0..5 {
+        taker.take().await.ack();
+    }
+    taker.take_nothing().await;
+}
+
+pub async fn jobs_acked_in_any_order_under_a_changing_ceiling_come_once_each(queue: Fixture) {
+    const JOBS: usize = 2_000;
+    let mut taker = queue.taker(2).await;
+    let specs: Vec<_> = (0..JOBS).map(|_| job()).collect();
+    let putting = try_join_all(specs.iter().map(|job| queue.publish(job)));
+    let taking = async {
+        let (mut came, mut held) = (BTreeSet::new(), Vec::new());
+        for number in 0..JOBS {
+            match number % 700 {
+                50 => taker.0.set_ceiling(258),
+                400 => taker.0.set_ceiling(2),
+                500 => taker.0.set_ceiling(18),
+                _ => {}
+            }
+            let delivery = taker.take().await;
+            assert!(came.insert(delivery.job.id), "job {number} came twice");
+            // While many may be out, every fourth one is held for a while; the newest of them goes first.
+            let many = (50..390).contains(&(number % 700));
+            if number % 4 > 0 || !many {
+                delivery.ack();
+            } else {
+                held.push(delivery);
+            }
+            if held.len() >= 40 || !many {
+                while let Some(delivery) = held.pop() {
+                    delivery.ack();
+                }
+            }
+        }
+        came
+    };
+    let (put, came) = tokio::join!(putting, taking);
+    put.unwrap();
+    assert_eq!(came, specs.iter().map(|job| job.id).collect());
+    drop(taker);
+    assert_eq!(queue.rest().await, [], "nothing comes twice");
 }
 
 pub async fn a_consumer_that_waits_is_woken_by_a_publish(queue: Fixture) {
