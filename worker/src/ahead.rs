@@ -16,6 +16,8 @@ const WAIT: Duration = Duration::from_millis(10);
 const MOST: usize = 64;
 /// The queue may deliver so many times what is claimed ahead: acks are under way, and the next jobs at hand.
 const AT_HAND: usize = 4;
+/// How many calls the average looks back on.
+const CALLS: u64 = 32;
 /// How long calls are taken to keep their slot until some have.
 const UNKNOWN: Duration = Duration::from_secs(1);
 
@@ -59,7 +61,7 @@ impl Ahead {
     /// A call has kept its slot for so long.
     pub(crate) fn kept(&self, time: Duration) {
         // Two at once may lose one of them, which an average bears.
-        let kept = (self.kept.load(Ordering::Relaxed) * 7 + micros(time)) / 8;
+        let kept = (self.kept.load(Ordering::Relaxed) * (CALLS - 1) + micros(time)) / CALLS;
         self.set(kept);
     }
 
@@ -92,7 +94,7 @@ fn number(now: usize, slots: usize, kept: Duration) -> usize {
     while number < MOST && fits >= (number * 4).max(4) {
         number = (number * 4).max(4);
     }
-    while number > 0 && fits < number / 2 {
+    while number > 0 && fits < number / 4 {
         number = if number > 4 { number / 4 } else { 0 };
     }
     number
@@ -119,10 +121,10 @@ mod tests {
     #[test]
     fn a_small_change_changes_nothing() {
         let ms = Duration::from_micros;
-        assert_eq!(number(16, 2, ms(2_000)), 16);
+        assert_eq!(number(16, 2, ms(5_000)), 16);
         assert_eq!(number(16, 2, ms(400)), 16);
-        assert_eq!(number(4, 2, ms(10_000)), 4);
-        assert_eq!(number(4, 2, ms(11_000)), 0);
+        assert_eq!(number(4, 2, ms(20_000)), 4);
+        assert_eq!(number(4, 2, ms(21_000)), 0);
     }
 
     #[test]
@@ -130,7 +132,7 @@ mod tests {
         let ahead = Ahead::new(2);
         ahead.kept(Duration::from_micros(300));
         assert_eq!(ahead.ceiling(), 2);
-        for _ in 0..100 {
+        for _ in 0..500 {
             ahead.kept(Duration::from_micros(300));
         }
         assert_eq!(ahead.ceiling(), 2 + 256);

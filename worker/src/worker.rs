@@ -119,6 +119,7 @@ impl Worker {
         loop {
             let wanted = bench.ahead.ceiling();
             if wanted != ceiling {
+                tracing::debug!(from = ceiling, to = wanted, "the ceiling of deliveries changes");
                 self.consumer.set_ceiling(wanted);
                 if wanted < ceiling {
                     // Other workers may have the time.

@@ -32,7 +32,7 @@ const IN_FLIGHT: usize = 4_096;
 const HANDED_OVER: usize = 1_024;
 /// While confirms are under way, what comes is gathered for so long: a server writes many messages at the cost of one.
 /// The first goes at once.
-const GATHER: Duration = Duration::from_millis(2);
+const GATHER: Duration = Duration::from_millis(1);
 /// How long a deleted queue stays away before it is declared again. Where it is back too soon, the server
 /// moves its consumers over by itself instead of cancelling them, and they never get a message again (seen
 /// with quorum queues on 3.10). Cancelled consumers know that they must begin anew.
