@@ -52,7 +52,9 @@ impl Queue for Messages {
         let (lane, priority) = (job.lane.clone(), job.priority);
         let index = Arc::clone(&self.shared.index);
         let insert = "INSERT INTO messages (lane, priority, published_at, body) VALUES (?1, ?2, ?3, ?4)";
-        let publish = self.shared.database.write(OPERATION, Durability::Durable, move |tx| {
+        // A power cut may undo it, and then also undoes what cleared the outbox mark, which comes later in the same file: the
+        // job is published again.
+        let publish = self.shared.database.write(OPERATION, Durability::Relaxed, move |tx| {
             let since = tx.now;
             tx.prepare_cached(insert)?.execute((Text(&lane), Word(priority), At(since), body))?;
             let id = tx.last_insert_rowid();
