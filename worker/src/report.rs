@@ -2,19 +2,24 @@
 
 use protocol::job::JobSpec;
 use protocol::limits;
+use protocol::outcome::Verdict;
 use protocol::ports::{Delivery, Finish, Finished, Kind};
 use protocol::time::Timestamp;
 
 use crate::backoff::Backoff;
 use crate::worker::Bench;
 
-/// Stores the ending of an attempt and acks its delivery. While the store is away this goes on, until nobody
+/// Stores the ending of an attempt and acks its delivery, or gives it back if the job is to go on at once. While the store is away this goes on, until nobody
 /// could read the job any more or the worker, drained, drops it; then the queue delivers the job again.
 pub(crate) async fn report(bench: &Bench, delivery: Delivery, job: &JobSpec, attempt: u32, finish: &Finish) {
     let pointless = job.deadline.plus(limits::RETENTION);
     let mut backoff = Backoff::default();
     loop {
         match bench.ports.store.finish(job, attempt, finish).await {
+            // The queue has it still: sooner than the outbox would publish it, someone else gets it.
+            Ok(Finished::Recorded) if matches!(finish.verdict, Verdict::Requeue) => {
+                return delivery.release();
+            }
             Ok(Finished::Recorded) => return delivery.ack(),
             Ok(Finished::Late) => {
                 bench.metrics.late_results.inc();

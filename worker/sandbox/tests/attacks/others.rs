@@ -52,7 +52,8 @@ async fn beside_given(stage: &Stage, mut input: Value, given: Given) -> (Ran, Ra
         pool.call(stage.source(), role("attacker"), Given::default()).await
     };
     let (victim, attacker) = tokio::join!(victim, attacker);
-    assert!(attacker.took < Duration::from_secs(3), "they ran one after the other: {:?}", attacker.took);
+    // Some attacks take seconds by themselves on a busy machine.
+    assert!(attacker.took < Duration::from_secs(15), "they ran one after the other: {:?}", attacker.took);
     (victim, attacker)
 }
 
