@@ -14,6 +14,8 @@ pub struct Metrics {
     pub running_attempts: IntGauge,
     /// Slots that could take a job now.
     pub free_slots: IntGauge,
+    /// Jobs that were delivered and wait here to be begun.
+    pub waiting_jobs: IntGauge,
     /// Attempts that ended, by outcome and kind of handler.
     pub attempts: IntCounterVec,
     /// How long attempts ran, by kind of handler.
@@ -41,6 +43,10 @@ impl Metrics {
         let metrics = Self {
             running_attempts: IntGauge::new("sortie_worker_running_attempts", "Attempts that run now.")?,
             free_slots: IntGauge::new("sortie_worker_free_slots", "Slots that could take a job now.")?,
+            waiting_jobs: IntGauge::new(
+                "sortie_worker_waiting_jobs",
+                "Jobs that were delivered and wait here to be begun.",
+            )?,
             attempts: IntCounterVec::new(
                 Opts::new("sortie_worker_attempts_total", "Attempts that ended."),
                 &["outcome", "handler"],
@@ -84,6 +90,7 @@ impl Metrics {
         };
         registry.register(Box::new(metrics.running_attempts.clone()))?;
         registry.register(Box::new(metrics.free_slots.clone()))?;
+        registry.register(Box::new(metrics.waiting_jobs.clone()))?;
         registry.register(Box::new(metrics.attempts.clone()))?;
         registry.register(Box::new(metrics.attempt_seconds.clone()))?;
         registry.register(Box::new(metrics.late_results.clone()))?;

@@ -117,6 +117,7 @@ impl Worker {
         let bench = self.bench.clone();
         let mut ceiling = bench.ahead.ceiling();
         loop {
+            bench.metrics.waiting_jobs.set(i64::try_from(waiting.len()).unwrap_or(i64::MAX));
             let wanted = bench.ahead.ceiling();
             if wanted != ceiling {
                 tracing::debug!(from = ceiling, to = wanted, "the ceiling of deliveries changes");
@@ -159,6 +160,7 @@ impl Worker {
         drop(self.consumer);
         self.bench.draining.cancel();
         self.bench.metrics.free_slots.set(0);
+        self.bench.metrics.waiting_jobs.set(0);
         tracing::info!(attempts = running.len(), "the worker takes no more jobs and drains");
         if timeout(self.drain, all(&mut running)).await.is_err() {
             tracing::warn!(attempts = running.len(), "the drain is over; attempts are interrupted");
@@ -209,8 +211,12 @@ impl Waiting {
         }
     }
 
+    fn len(&self) -> usize {
+        self.deliveries.iter().map(VecDeque::len).sum()
+    }
+
     fn any(&self) -> bool {
-        self.deliveries.iter().any(|deliveries| !deliveries.is_empty())
+        self.len() > 0
     }
 
     fn next(&mut self) -> Option<Delivery> {

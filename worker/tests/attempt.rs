@@ -277,9 +277,7 @@ async fn urgent_jobs_go_first() {
     stage.until(&blocker, |job| job.state == JobState::Running).await;
     let low = stage.submit(json!({}), json!({}), urgent(Priority::Low)).await;
     let high = stage.submit(json!({}), json!({}), urgent(Priority::High)).await;
-    stage
-        .poll("both are fetched", async || stage.real.queue.depth(&low.lane).await.unwrap().ready == 0)
-        .await;
+    stage.poll("both wait in the worker", async || stage.metric("sortie_worker_waiting_jobs") == 2.0).await;
     stage.script.go.add_permits(1);
     stage.over(&low).await;
     let order: Vec<_> = stage.script.runs().into_iter().map(|(job, _)| job).collect();
