@@ -6,7 +6,7 @@ use protocol::event::EventKind;
 use protocol::time::Timestamp;
 use serde_json::{Value, json};
 
-use crate::support::{Dir, Servers, Sortie};
+use crate::support::{Dir, Servers, Sortie, until};
 use crate::{Installation, journeys};
 
 journeys!(
@@ -40,10 +40,7 @@ def handle_event(data):
 /// Waits until no process has that name, and says how long that took: the kernel takes a killed process apart beside us.
 async fn gone(name: &Value) -> Duration {
     let asked = Instant::now();
-    while runs(name) {
-        assert!(asked.elapsed() < LATE, "it still runs");
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
+    until("the handler's process is gone", LATE, || async { (!runs(name)).then_some(()) }).await;
     asked.elapsed()
 }
 

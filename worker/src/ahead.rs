@@ -110,21 +110,21 @@ mod tests {
 
     #[test]
     fn short_calls_are_claimed_ahead_and_long_ones_are_not() {
-        let ms = Duration::from_micros;
-        assert_eq!(number(0, 2, ms(300)), 64);
-        assert_eq!(number(0, 2, ms(1_000)), 16);
-        assert_eq!(number(0, 8, ms(10_000)), 4);
-        assert_eq!(number(0, 2, ms(6_000)), 0);
-        assert_eq!(number(64, 2, ms(50_000)), 0);
+        let us = Duration::from_micros;
+        assert_eq!(number(0, 2, us(300)), 64);
+        assert_eq!(number(0, 2, us(1_000)), 16);
+        assert_eq!(number(0, 8, us(10_000)), 4);
+        assert_eq!(number(0, 2, us(6_000)), 0);
+        assert_eq!(number(64, 2, us(50_000)), 0);
     }
 
     #[test]
     fn a_small_change_changes_nothing() {
-        let ms = Duration::from_micros;
-        assert_eq!(number(16, 2, ms(5_000)), 16);
-        assert_eq!(number(16, 2, ms(400)), 16);
-        assert_eq!(number(4, 2, ms(20_000)), 4);
-        assert_eq!(number(4, 2, ms(21_000)), 0);
+        let us = Duration::from_micros;
+        assert_eq!(number(16, 2, us(5_000)), 16);
+        assert_eq!(number(16, 2, us(400)), 16);
+        assert_eq!(number(4, 2, us(20_000)), 4);
+        assert_eq!(number(4, 2, us(21_000)), 0);
     }
 
     #[test]

@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use futures_util::FutureExt;
 use futures_util::future::{ready, try_join_all};
 use futures_util::stream::{BoxStream, SelectAll, StreamExt, once};
 use lapin::options::{
@@ -367,7 +366,7 @@ impl<'a> Floor<'a> {
         all.into_iter().any(|consumers| consumers.number == arrived.consumers)
     }
 
-    /// Tells the server about messages: releases first, then acks.
+    /// Tells the server about messages: releases first, then acks, one of which may stand for what was released before it.
     async fn settle(&mut self, batch: &mut Vec<Settle>) -> Result<(), Trouble> {
         let (mut acks, mut releases) = (Vec::new(), Vec::new());
         for settle in batch.drain(..) {
@@ -380,10 +379,11 @@ impl<'a> Floor<'a> {
         let channel = &self.channel;
         let released = releases
             .into_iter()
-            .map(|tag| channel.basic_nack(tag, BasicNackOptions { requeue: true, multiple: false }).boxed());
+            .map(|tag| channel.basic_nack(tag, BasicNackOptions { requeue: true, multiple: false }));
+        answer("basic.nack", try_join_all(released)).await?;
         let acked = acks
             .into_iter()
-            .map(|ack| channel.basic_ack(ack.tag, BasicAckOptions { multiple: ack.multiple }).boxed());
-        answer("basic.ack", try_join_all(released.chain(acked))).await.map(drop)
+            .map(|ack| channel.basic_ack(ack.tag, BasicAckOptions { multiple: ack.multiple }));
+        answer("basic.ack", try_join_all(acked)).await.map(drop)
     }
 }
