@@ -31,7 +31,9 @@ async fn servers_may_be_away_at_the_start_and_in_the_middle() {
     client.publish("echo", ECHO, json!({"deadline_ms": 300_000, "timeout_ms": 60_000})).await;
     assert_eq!(client.run("echo", json!({})).await["state"], "succeeded");
 
-    for what in ["rabbitmq", "redis"] {
+    // Redis first: RabbitMQ writes a new queue's name down after half a second, and a queue that it is killed before
+    // that comes back without a leader for ever (rabbitmq-server, issue 15725).
+    for what in ["redis", "rabbitmq"] {
         // One job runs and one waits while the server goes away.
         let running = client.post("/v1/jobs", json!({"action": "echo", "input": {"sleep": 4}})).await.id();
         until("the first job runs", Duration::from_secs(20), || async {

@@ -36,8 +36,8 @@ const GATHER: Duration = Duration::from_millis(2);
 const CHECK: Duration = Duration::from_millis(500);
 /// How long a session goes carefully. The unreadable message may have gone to someone else.
 const CAREFUL: Duration = Duration::from_secs(10);
-/// A first declaration of a queue takes the server a while; a subscription may have many.
-const SUBSCRIBE: Duration = Duration::from_secs(30);
+/// For one queue. The first declaration of many queues at once takes the server a while.
+const SUBSCRIBE: Duration = Duration::from_secs(15);
 
 /// The others' end of the consuming connection, which is opened for the first subscription.
 pub(crate) struct Subscriptions {
@@ -317,18 +317,14 @@ impl<'a> Floor<'a> {
     }
 
     async fn consume(&mut self, id: u64, wanted: &Wanted, prefetch: u16) -> Result<(), Trouble> {
-        let begun = self.consume_each(id, wanted, prefetch);
-        tokio::time::timeout(SUBSCRIBE, begun).await.unwrap_or(Err(Trouble::NoAnswer("basic.consume")))
-    }
-
-    async fn consume_each(&mut self, id: u64, wanted: &Wanted, prefetch: u16) -> Result<(), Trouble> {
         let (number, mut tags) = (self.next, Vec::new());
         self.next += 1;
-        self.channel.basic_qos(prefetch, BasicQosOptions { global: false }).await?;
+        let options = BasicQosOptions { global: false };
+        answer("basic.qos", self.channel.basic_qos(prefetch, options)).await?;
         for (queue, level) in &wanted.queues {
-            self.topology.declare(&self.channel, queue).await?;
-            let (queue, tag, options) = (queue.clone(), "".into(), BasicConsumeOptions::default());
-            let consumer = self.channel.basic_consume(queue, tag, options, FieldTable::default()).await?;
+            let consumer =
+                tokio::time::timeout(SUBSCRIBE, consumer(self.topology, &self.channel, queue)).await;
+            let consumer = consumer.map_err(|_| Trouble::SilentQueue(queue.to_string()))??;
             tags.push(consumer.tag());
             let (subscription, consumers, level) = (id, number, *level);
             let messages = consumer.map(Some).chain(once(ready(None)));
@@ -386,4 +382,14 @@ impl<'a> Floor<'a> {
             .map(|ack| channel.basic_ack(ack.tag, BasicAckOptions { multiple: ack.multiple }));
         answer("basic.ack", try_join_all(acked)).await.map(drop)
     }
+}
+
+async fn consumer(
+    topology: &Topology,
+    channel: &Channel,
+    queue: &ShortString,
+) -> lapin::Result<lapin::Consumer> {
+    topology.declare(channel, queue).await?;
+    let (tag, options) = ("".into(), BasicConsumeOptions::default());
+    channel.basic_consume(queue.clone(), tag, options, FieldTable::default()).await
 }

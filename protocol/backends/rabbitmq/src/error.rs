@@ -21,6 +21,12 @@ pub(crate) enum Trouble {
     /// Nothing came back in time.
     #[error("no answer in time to: {0}")]
     NoAnswer(&'static str),
+    /// A queue doesn't answer though the server does. Seen where the server was killed within a second after the queue
+    /// was first declared: it comes back without a leader and stays so (rabbitmq-server, issue 15725).
+    #[error(
+        "the queue `{0}` does not answer; if this goes on, see whether it has a leader: rabbitmq-queues quorum_status {0}"
+    )]
+    SilentQueue(String),
     /// No queue of that name: someone deleted it since it was declared.
     #[error("no queue took the message")]
     Returned,
@@ -50,7 +56,7 @@ impl Trouble {
         match self {
             Self::Amqp(error) => kind(error),
             Self::Away | Self::ConsumerCancelled | Self::CarefulEnough | Self::Returned => Kind::Unavailable,
-            Self::NoAnswer(_) => Kind::Timeout,
+            Self::NoAnswer(_) | Self::SilentQueue(_) => Kind::Timeout,
             Self::Refused | Self::Blocked => Kind::Full,
             Self::Name => Kind::Unexpected,
         }
