@@ -5,7 +5,12 @@ The directory leaves the import path at once, so a handler's own names never mee
 
 import sys
 
-from sortie_runner import master
+from sortie_runner import forks
+
+# Before the first module that has something to do around forks.
+forks.gather()
+
+from sortie_runner import master  # noqa: E402
 
 sys.path.pop(0)
 master.main(sys.argv.pop())

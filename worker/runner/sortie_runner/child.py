@@ -4,14 +4,18 @@ import gc
 import json
 import math
 import os
+import random
 import resource
-import signal
 import threading
 import time
 from dataclasses import dataclass
+from signal import SIGKILL
 from typing import Any
 
-from . import confine, invoke, loader, output
+# Itself, not by way of `signal`, whose enumerations would cost a tenth of a call.
+import _signal
+
+from . import confine, invoke, loader
 from .capture import Capture
 from .context import Context
 from .failure import of_exception
@@ -25,6 +29,22 @@ MEMORY_FLOOR = 16 * MIB
 MEMORY_RESERVE = 8 * MIB
 # So often that the interpreter has adapted the code to what it does with it, which writes to it.
 REHEARSALS = 10
+# A call of which nobody hears.
+REHEARSAL = json.dumps(
+    {
+        "call": 0,
+        "source": "def handle_event(data):\n    return data\n",
+        "input": {"a": [1.5, "b", 1, None]},
+        "context": {
+            "job": "",
+            "action": "",
+            "attempt": 1,
+            "deadline": "2000-01-01T00:00:00.000Z",
+            "remaining_ms": 0,
+        },
+        "limits": {"chunk_bytes": 1024, "result_bytes": 1024},
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -33,6 +53,10 @@ class Outfit:
 
     channel: Channel
     capture: Capture
+    # The least memory that a call may be bounded to, in bytes.
+    least_memory: int
+    # Cores that it may use at once.
+    cores: int
 
 
 def outfit() -> Outfit:
@@ -42,49 +66,54 @@ def outfit() -> Outfit:
     os.register_at_fork(after_in_child=channel.disown)
     os.register_at_fork(after_in_child=capture.renew)
     for _ in range(REHEARSALS):
-        rehearse()
-    return Outfit(channel, capture)
+        rehearse(channel, capture)
+    return Outfit(channel, capture, private_memory() + MEMORY_FLOOR, len(os.sched_getaffinity(0)))
 
 
-def main(outfit: Outfit, calls: int, answers: int, raw: int, template: int) -> None:
-    """Runs in the process that the template forked; never returns."""
-    # The template is our only owner: without it nobody would end us. It may have died before we asked.
-    confine.prctl("PR_SET_PDEATHSIG", PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != template:
-        os._exit(0)
+def main(outfit: Outfit, calls: int, answers: int, raw: int, template: int | None) -> None:
+    """Runs in the process that was forked by `template` (`None` if its end is ours anyway); never returns."""
+    if template is not None:
+        # It is our only owner: without it nobody would end us. It may have died before we asked.
+        confine.prctl("PR_SET_PDEATHSIG", PR_SET_PDEATHSIG, SIGKILL)
+        if os.getppid() != template:
+            os._exit(0)
     # A group of our own, so that a signal to "our group" reaches neither template nor worker.
     os.setpgid(0, 0)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    _signal.signal(_signal.SIGINT, _signal.default_int_handler)
+    # Each process of a call has another chance.
+    random.seed()
     limit_descriptors()
     os.dup2(raw, 1)
     os.dup2(raw, 2)
     os.close(raw)
+    # What there is before the call is nothing to look through for garbage.
+    gc.freeze()
     gc.enable()
     outfit.channel.open(calls, answers)
     outfit.capture.install()
-    rehearse()
-    serve(outfit.channel, outfit.capture)
+    rehearse(outfit.channel, outfit.capture)
+    serve(outfit)
 
 
-def rehearse() -> None:
-    """Loads a small handler ahead of the call: the memory pages that every call writes to become our own now, which
+def rehearse(channel: Channel, capture: Capture) -> None:
+    """Does a small call ahead of the real one: the memory pages that every call writes to become our own now, which
     takes half of the time off the call. Its module is replaced by that of the call."""
-    handler = loader.load("def handle_event(data):\n    return data\n")
-    output.encode(handler.function(json.loads('{"a": [1.5, "b"]}')), "the result", 1024)
+    call = json.loads(REHEARSAL)
+    run(loader.load(call["source"]), call, channel, capture)
 
 
-def serve(channel: Channel, capture: Capture) -> None:
+def serve(outfit: Outfit) -> None:
     """Answers calls: one, or as many as come if the worker wants the process kept."""
+    channel, capture = outfit.channel, outfit.capture
     owner = os.getpid()
-    least = private_memory() + MEMORY_FLOOR
     handler: loader.Handler | None = None
     while (call := channel.receive()) is not None:
         limits = call["limits"]
         capture.log.reset(limits["log_bytes"])
         try:
-            limit_cpu(call["context"]["remaining_ms"] / 1000)
+            limit_cpu(call["context"]["remaining_ms"] / 1000, outfit.cores)
             if handler is None:
-                limit_memory(max(limits["memory_mb"] * MIB, least))
+                limit_memory(max(limits["memory_mb"] * MIB, outfit.least_memory))
                 handler = loader.load(call["source"])
             answer = run(handler, call, channel, capture)
         except BaseException as error:
@@ -148,10 +177,10 @@ def limit_memory(most: int) -> None:
     resource.setrlimit(resource.RLIMIT_DATA, (most, most + MEMORY_RESERVE))
 
 
-def limit_cpu(seconds: float) -> None:
+def limit_cpu(seconds: float, cores: int) -> None:
     """Bounds the processor time of the call, in case that the clock that ends it fails: every core for as long as the
     call may last."""
-    most = time.process_time() + seconds * len(os.sched_getaffinity(0))
+    most = time.process_time() + seconds * cores
     hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
     resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(most) + 1, hard))
 

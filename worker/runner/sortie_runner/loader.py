@@ -12,6 +12,8 @@ from .failure import FILE, Failure
 
 MODULE = "handler"
 ENTRY = "handle_event"
+# The flags of functions that take `*args` or `**kwargs`.
+VARIABLE = inspect.CO_VARARGS | inspect.CO_VARKEYWORDS
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,11 @@ def _compile(source: str) -> types.CodeType:
 def _takes_context(function: Callable[..., Any]) -> bool:
     """True if the second positional parameter is there for the context: it is required, is named `context`, or is
     part of `*args`. One with a default and another name is the handler's own."""
+    if type(function) is types.FunctionType and not function.__dict__:
+        # The usual ones, told from their code: a signature takes as long as all the rest of loading.
+        code = function.__code__
+        if not code.co_kwonlyargcount and not code.co_flags & VARIABLE and 1 <= code.co_argcount <= 2:
+            return code.co_argcount == 2 and (not function.__defaults__ or code.co_varnames[1] == "context")
     try:
         parameters = list(inspect.signature(function).parameters.values())
     except (TypeError, ValueError):  # Some callables tell no signature.

@@ -17,7 +17,7 @@ import traceback
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from . import child, confine, network
+from . import child, confine, forks, network
 from .confine import tell
 from .emptying import Writable
 
@@ -107,13 +107,14 @@ class Template:
         pipes = [os.pipe() for _ in range(3)]
         (calls, to_call), (from_call, answers), (from_raw, raw) = pipes
         ours, theirs = [to_call, from_call, from_raw], [calls, answers, raw]
-        pid = os.fork()
+        pid = forks.bare_fork()
         if pid == 0:
             try:
                 self.control.close()
                 for end in ours:
                     os.close(end)
-                child.main(self.outfit, calls, answers, raw, self.pid)
+                # In namespaces of its own nothing outlives the template.
+                child.main(self.outfit, calls, answers, raw, None if self.alone else self.pid)
             except BaseException:
                 os.write(2, traceback.format_exc().encode())
             finally:

@@ -22,6 +22,7 @@ const FILES: &[(&str, &str)] = runner![
     "sortie_runner/context.py",
     "sortie_runner/emptying.py",
     "sortie_runner/failure.py",
+    "sortie_runner/forks.py",
     "sortie_runner/frames.py",
     "sortie_runner/immortal.py",
     "sortie_runner/invoke.py",
