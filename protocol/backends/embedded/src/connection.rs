@@ -34,6 +34,7 @@ type Query = Box<dyn FnOnce(&Connection) + Send>;
 /// The file of this process.
 pub(crate) struct Database {
     // Closed in this order, so that the writer's connection is the last one and tidies the log away.
+    glance: Mutex<Option<Connection>>,
     readers: Crew<Query>,
     writer: Crew<Operation>,
     folder: Mutex<Option<File>>,
@@ -53,14 +54,13 @@ impl Database {
         let mut connection = connect(&file).map_err(unreadable)?;
         migrate(&mut connection, &file)?;
         let waiting = index::load(&connection).map_err(unreadable)?;
-        let readers = (0..READERS)
-            .map(|_| {
-                let reader = connect(&file)?;
-                reader.pragma_update(None, "query_only", true)?;
-                Ok(reader)
-            })
-            .collect::<rusqlite::Result<Vec<_>>>()
-            .map_err(unreadable)?;
+        let reader = || {
+            let reader = connect(&file)?;
+            reader.pragma_update(None, "query_only", true)?;
+            Ok(reader)
+        };
+        let glance = reader().map_err(unreadable)?;
+        let readers = (0..READERS).map(|_| reader()).collect::<Result<Vec<_>, _>>().map_err(unreadable)?;
 
         let sync = options.sync;
         let writer = Crew::new(move |operations| {
@@ -69,6 +69,7 @@ impl Database {
         });
         let readers = Crew::new(move |queries| start_readers(readers, queries));
         let database = Self {
+            glance: Mutex::new(Some(glance)),
             readers: readers.map_err(trouble)?,
             writer: writer.map_err(trouble)?,
             folder: Mutex::new(Some(folder)),
@@ -116,6 +117,26 @@ impl Database {
         answered(ordered, answer, operation).await
     }
 
+    /// The same for a row or two, which the calling thread reads itself: going to another thread and back takes longer,
+    /// and readers of the log wait for nobody.
+    pub(crate) async fn look<T: Send + 'static>(
+        &self,
+        operation: &'static str,
+        query: impl FnOnce(&Connection) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, PortError> {
+        let here = match self.glance.try_lock() {
+            Ok(glance) => match &*glance {
+                Some(connection) => Ok(snapshot(connection, query)),
+                None => Ok(Err(Failure::closed())),
+            },
+            Err(_) => Err(query),
+        };
+        match here {
+            Ok(answer) => answer.map_err(|failure| failure.during(operation)),
+            Err(query) => self.read(operation, query).await,
+        }
+    }
+
     /// Whether writing works now.
     pub(crate) async fn ping(&self, operation: &'static str) -> Result<(), PortError> {
         let beat = self.write(operation, Durability::Relaxed, |tx| {
@@ -129,6 +150,7 @@ impl Database {
 
     /// Does what was ordered, closes the file and frees the folder. Blocks.
     pub(crate) fn close(&self) {
+        drop(lock(&self.glance).take());
         self.readers.close();
         self.writer.close();
         drop(lock(&self.folder).take());

@@ -121,7 +121,7 @@ impl Taker {
             out: Arc::clone(&self.out),
             message: Some(message),
         });
-        let body = self.shared.database.read("queue.next", move |connection| {
+        let body = self.shared.database.look("queue.next", move |connection| {
             let mut statement = connection.prepare_cached("SELECT body FROM messages WHERE id = ?1")?;
             Ok(statement.query_row([id], |row| row.get::<_, Vec<u8>>(0)).optional()?)
         });

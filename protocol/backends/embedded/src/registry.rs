@@ -54,7 +54,7 @@ impl Registry for Catalogue {
 
     async fn action(&self, tenant: &TenantId, name: &ActionName) -> Result<Option<Action>, PortError> {
         let (tenant, name) = (tenant.clone(), name.clone());
-        self.database.read("registry.action", move |file| actions::one(file, &tenant, &name)).await
+        self.database.look("registry.action", move |file| actions::one(file, &tenant, &name)).await
     }
 
     async fn actions(
@@ -81,7 +81,7 @@ impl Registry for Catalogue {
     ) -> Result<Option<VersionInfo>, PortError> {
         let (tenant, name) = (tenant.clone(), name.clone());
         let query = move |file: &rusqlite::Connection| actions::version(file, &tenant, &name, number);
-        self.database.read("registry.version", query).await
+        self.database.look("registry.version", query).await
     }
 
     async fn set_enabled(
@@ -107,7 +107,7 @@ impl Registry for Catalogue {
 
     async fn content(&self, tenant: &TenantId, hash: &ContentHash) -> Result<Option<Content>, PortError> {
         let (tenant, hash) = (tenant.clone(), hash.clone());
-        self.database.read("registry.content", move |file| contents::get(file, &tenant, &hash)).await
+        self.database.look("registry.content", move |file| contents::get(file, &tenant, &hash)).await
     }
 
     async fn create_key(&self, key: &Key) -> Result<bool, PortError> {
@@ -117,7 +117,7 @@ impl Registry for Catalogue {
 
     async fn key_by_hash(&self, hash: &KeyHash) -> Result<Option<Key>, PortError> {
         let hash = hash.clone();
-        self.database.read("registry.key_by_hash", move |file| keys::by_hash(file, &hash)).await
+        self.database.look("registry.key_by_hash", move |file| keys::by_hash(file, &hash)).await
     }
 
     async fn keys(&self, tenant: &TenantId) -> Result<Vec<Key>, PortError> {
@@ -154,7 +154,7 @@ impl Registry for Catalogue {
 
     async fn secret(&self, tenant: &TenantId, name: &SecretName) -> Result<Option<Sealed>, PortError> {
         let (tenant, name) = (tenant.clone(), name.clone());
-        self.database.read("registry.secret", move |file| secrets::get(file, &tenant, &name)).await
+        self.database.look("registry.secret", move |file| secrets::get(file, &tenant, &name)).await
     }
 
     async fn secrets(&self, tenant: &TenantId) -> Result<Vec<SecretInfo>, PortError> {

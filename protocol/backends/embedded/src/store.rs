@@ -121,7 +121,7 @@ impl Store for Jobs {
     async fn get(&self, tenant: &TenantId, job: JobId) -> Result<Option<Job>, PortError> {
         let (tenant, retention) = (tenant.clone(), self.options.retention);
         let query = move |file: &rusqlite::Connection| read::get(file, &tenant, job, retention);
-        self.database.read("store.get", query).await
+        self.database.look("store.get", query).await
     }
 
     async fn events(
