@@ -1,11 +1,15 @@
 //! The RabbitMQ and the Redis of the run, and the processes that they are.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::Context;
 use bench::process;
 
 use crate::usage::Watched;
+
+/// Hundreds of thousands of jobs are not gone at once.
+const EMPTYING: Duration = Duration::from_secs(60);
 
 /// The servers that everybody shares.
 #[derive(Debug, Clone)]
@@ -40,7 +44,9 @@ impl Servers {
 
     /// Forgets all that is in Redis, so that everybody starts from the same.
     pub(crate) async fn clear(&self) -> anyhow::Result<()> {
-        let mut redis = redis::Client::open(self.redis.as_str())?.get_multiplexed_async_connection().await?;
+        let patient = redis::AsyncConnectionConfig::new().set_response_timeout(Some(EMPTYING));
+        let client = redis::Client::open(self.redis.as_str())?;
+        let mut redis = client.get_multiplexed_async_connection_with_config(&patient).await?;
         redis::cmd("FLUSHALL").exec_async(&mut redis).await.context("emptying Redis")
     }
 }

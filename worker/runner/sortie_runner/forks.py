@@ -43,9 +43,9 @@ def bare_fork() -> int:
 def _register(
     *, before: Hook | None = None, after_in_parent: Hook | None = None, after_in_child: Hook | None = None
 ) -> None:
-    for hook in (before, after_in_parent, after_in_child):
-        if hook is not None and not callable(hook):
-            raise TypeError("a hook around forks must be callable")
+    hooks = [hook for hook in (before, after_in_parent, after_in_child) if hook is not None]
+    if not hooks or not all(map(callable, hooks)):
+        raise TypeError("register_at_fork takes one hook or more, by their names, and each must be callable")
     _gathered.append(Hooks(before, after_in_parent, after_in_child))
 
 

@@ -24,7 +24,8 @@ pub(crate) enum Trouble {
     /// A queue doesn't answer though the server does. Seen where the server was killed within a second after the queue
     /// was first declared: it comes back without a leader and stays so (rabbitmq-server, issue 15725).
     #[error(
-        "the queue `{0}` does not answer; if this goes on, see whether it has a leader: rabbitmq-queues quorum_status {0}"
+        "the queue `{0}` does not answer; if `rabbitmq-queues quorum_status {0}` shows no leader for it, \
+         `rabbitmqctl delete_queue {0}` lets it be declared anew"
     )]
     SilentQueue(String),
     /// No queue of that name: someone deleted it since it was declared.
