@@ -9,10 +9,9 @@ import resource
 import threading
 import time
 from dataclasses import dataclass
-from signal import SIGKILL
 from typing import Any
 
-# Itself, not by way of `signal`, whose enumerations would cost a tenth of a call.
+# Itself, not by way of `signal`, whose enumerations would cost a twentieth of a call.
 import _signal
 
 from . import confine, invoke, loader
@@ -74,7 +73,7 @@ def main(outfit: Outfit, calls: int, answers: int, raw: int, template: int | Non
     """Runs in the process that was forked by `template` (`None` if its end is ours anyway); never returns."""
     if template is not None:
         # It is our only owner: without it nobody would end us. It may have died before we asked.
-        confine.prctl("PR_SET_PDEATHSIG", PR_SET_PDEATHSIG, SIGKILL)
+        confine.prctl("PR_SET_PDEATHSIG", PR_SET_PDEATHSIG, _signal.SIGKILL)
         if os.getppid() != template:
             os._exit(0)
     # A group of our own, so that a signal to "our group" reaches neither template nor worker.

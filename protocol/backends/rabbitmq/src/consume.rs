@@ -384,6 +384,7 @@ impl<'a> Floor<'a> {
     }
 }
 
+/// Declares a queue and begins to consume from it.
 async fn consumer(
     topology: &Topology,
     channel: &Channel,
