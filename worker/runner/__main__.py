@@ -8,7 +8,7 @@ import sys
 from sortie_runner import forks
 
 # Before the first module that has something to do around forks.
-forks.gather()
+forks.guard()
 
 from sortie_runner import master  # noqa: E402
 
