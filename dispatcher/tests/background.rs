@@ -84,6 +84,17 @@ async fn a_stop_answers_who_waits_and_ends_soon() {
 }
 
 #[tokio::test]
+async fn a_stop_clears_the_outbox_marks_that_wait_for_it() {
+    let mut world = World::busy().await;
+    world.publish("a").await;
+    world.submit("a", json!({})).await;
+    world.stop.cancel();
+    world.background.take().unwrap().await.unwrap();
+    assert_eq!(world.faults.calls("store.published"), 1);
+    assert_eq!(world.ports.store.outbox(Duration::ZERO, 10).await.unwrap(), []);
+}
+
+#[tokio::test]
 async fn every_declared_metric_is_touched() {
     let world = World::busy().await;
     world.publish("a").await;

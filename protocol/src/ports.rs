@@ -15,6 +15,6 @@ pub use inbox::{Inbox, Receipt as InboxReceipt, Reply, Request};
 pub use queue::{Capabilities, Consumer, Delivery, Depth, Queue, Receipt};
 pub use registry::{Published, PutSecret, Registry, SecretInfo};
 pub use store::{
-    Appended, Cancelled, Claim, Created, EventsPage, Finish, Finished, Idempotency, JobFilter, JobsPage,
-    NewJob, Renewal, Store, StoreOptions,
+    Appended, Cancelled, Claim, Confirmed, Created, EventsPage, Finish, Finished, Idempotency, JobFilter,
+    JobsPage, NewJob, Renewal, Store, StoreOptions,
 };

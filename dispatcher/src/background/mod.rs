@@ -1,6 +1,7 @@
 //! What a dispatcher does without being asked. Any number of dispatchers may do it at the same time: every
 //! step in the store is atomic, and what one has taken another doesn't get.
 
+mod beat;
 mod deadlines;
 mod due;
 mod inbox;
@@ -17,6 +18,8 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::dispatcher::Dispatcher;
+
+pub(crate) use beat::Beat;
 
 /// How long a stop waits for what is under way. Longer than a port takes to give up.
 const PATIENCE: Duration = Duration::from_secs(10);

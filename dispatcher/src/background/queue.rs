@@ -28,10 +28,13 @@ pub(super) async fn run(dispatcher: Dispatcher, stop: CancellationToken) {
             sample(&dispatcher).await;
             next_sample = Instant::now() + SAMPLE;
         }
-        let pause = if dispatcher.queue_health().is_away() { LOOK_WHILE_AWAY } else { LOOK };
+        let next = match dispatcher.queue_health().is_away() {
+            true => Instant::now() + jittered(LOOK_WHILE_AWAY),
+            false => dispatcher.beat().next(LOOK),
+        };
         tokio::select! {
             () = stop.cancelled() => {}
-            () = tokio::time::sleep(jittered(pause)) => {}
+            () = tokio::time::sleep_until(next) => {}
         }
     }
 }

@@ -20,7 +20,7 @@ const AT_ONCE: usize = 32;
 
 pub(super) async fn run(dispatcher: Dispatcher, inbox: Arc<dyn Inbox>, stop: CancellationToken) {
     let sweep =
-        Sweep { wake: Some(dispatcher.replies()), ..Sweep::new("replies", Duration::from_millis(500)) };
+        Sweep { wake: Some(dispatcher.replies()), ..Sweep::new("replies", Duration::from_millis(400)) };
     let step = || async {
         let jobs = dispatcher.store().replies(AGE, BATCH).await?;
         let taken = jobs.len();

@@ -8,6 +8,7 @@ use protocol::job::JobSpec;
 use protocol::ports::PortError;
 use protocol::time::Timestamp;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::dispatcher::Dispatcher;
@@ -27,7 +28,7 @@ const AT_ONCE: usize = 64;
 pub(super) struct Sweep<'a> {
     /// Its name in metrics and the log.
     pub(super) name: &'static str,
-    /// The rest after a step that found nothing.
+    /// The time between two steps, the first of which found nothing.
     pub(super) every: Duration,
     /// Ends the rest early.
     pub(super) wake: Option<&'a Notify>,
@@ -84,9 +85,13 @@ impl Sweep<'_> {
                     troubles = troubles.saturating_add(1);
                 }
             }
+            let next = match troubles {
+                0 => dispatcher.beat().next(self.every),
+                _ => Instant::now() + rest(self.every, troubles, random()),
+            };
             tokio::select! {
                 () = stop.cancelled() => {}
-                () = tokio::time::sleep(rest(self.every, troubles, random())) => {}
+                () = tokio::time::sleep_until(next) => {}
                 () = woken(self.wake) => {}
             }
         }
@@ -124,7 +129,8 @@ fn rest(every: Duration, troubles: u32, random: f64) -> Duration {
     longer.mul_f64(0.9 + 0.2 * random)
 }
 
-fn random() -> f64 {
+/// A number in 0..=1.
+pub(super) fn random() -> f64 {
     getrandom::u32().map_or(0.5, |number| f64::from(number) / f64::from(u32::MAX))
 }
 

@@ -13,7 +13,9 @@ use tokio_util::task::TaskTracker;
 
 use super::Dispatcher;
 use crate::access::Admin;
+use crate::background::Beat;
 use crate::intake::admit::QueueHealth;
+use crate::intake::marks::Marks;
 use crate::intake::resolve::Known;
 use crate::metrics::Metrics;
 use crate::options::Options;
@@ -42,6 +44,8 @@ pub(super) struct Parts {
     admin: Admin,
     known: Known,
     queue_health: QueueHealth,
+    marks: Marks,
+    beat: Beat,
     lanes: Mutex<BTreeSet<Lane>>,
     replies: Notify,
     closing: CancellationToken,
@@ -59,6 +63,8 @@ impl Dispatcher {
             metrics,
             known: Known::default(),
             queue_health: QueueHealth::default(),
+            marks: Marks::default(),
+            beat: Beat::new(),
             lanes: Mutex::new(BTreeSet::from([Lane::standard()])),
             replies: Notify::new(),
             closing: CancellationToken::new(),
@@ -115,6 +121,15 @@ impl Dispatcher {
 
     pub(crate) fn queue_health(&self) -> &QueueHealth {
         &self.parts.queue_health
+    }
+
+    pub(crate) fn marks(&self) -> &Marks {
+        &self.parts.marks
+    }
+
+    /// When the sweeps of this process step.
+    pub(crate) fn beat(&self) -> &Beat {
+        &self.parts.beat
     }
 
     /// Wakes the loop that sends replies.

@@ -4,6 +4,7 @@
 pub(crate) mod admit;
 mod create;
 pub(crate) mod explain;
+pub(crate) mod marks;
 mod parse;
 pub(crate) mod publish;
 pub(crate) mod resolve;

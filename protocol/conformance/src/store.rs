@@ -51,6 +51,8 @@ macro_rules! __every_store_rule {
             outbox {
                 a_new_job_has_a_mark
                 publishing_clears_the_mark
+                publishing_clears_the_marks_of_many_jobs_at_once
+                publishing_leaves_a_mark_that_is_newer
                 clearing_a_mark_that_is_not_there_is_no_error
                 a_mark_is_not_given_before_its_age
                 a_mark_is_given_to_one_caller_only

@@ -17,7 +17,7 @@
 //! the first. Every change is one of [`JobState::may_become`]: a crashed attempt is followed by `queued`
 //! (`worker_lost`) before the next one is `running`.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 
@@ -37,8 +37,9 @@ pub trait Store: Send + Sync {
     /// A job id that is recorded already is [`Created::Same`].
     async fn create(&self, job: NewJob) -> Result<Created, PortError>;
 
-    /// Clears the outbox mark: the job is on the queue.
-    async fn published(&self, job: JobId) -> Result<(), PortError>;
+    /// Clears the outbox marks of jobs that are on the queue. A mark that is newer than the publish stays: its job
+    /// was queued again since, and must be published once more.
+    async fn published(&self, jobs: &[Confirmed]) -> Result<(), PortError>;
 
     /// Starts the next attempt of a job that was delivered. First ends what must be ended: a job past its
     /// deadline becomes `expired` (one whose attempt is still held, after the grace only: see
@@ -168,6 +169,16 @@ pub enum Created {
     Same(Box<Job>),
     /// The idempotency key belongs to another request.
     Conflict,
+}
+
+/// A job that the queue has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Confirmed {
+    /// The job.
+    pub job: JobId,
+    /// When publishing it began. Marks that are newer stay, but for milliseconds: clocks differ, so a store may only
+    /// be told how long ago that was, and the telling takes time.
+    pub began: Instant,
 }
 
 /// What `claim` made of a delivery.

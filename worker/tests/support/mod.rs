@@ -5,7 +5,7 @@
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use backend_wrappers::faulty::{self, Faults};
@@ -17,7 +17,7 @@ use protocol::isolation::Isolation;
 use protocol::job::{Job, JobSpec};
 use protocol::json::Json;
 use protocol::outcome::Ending;
-use protocol::ports::{NewJob, StoreOptions};
+use protocol::ports::{Confirmed, NewJob, StoreOptions};
 use protocol::seal::{self, MasterKeys};
 use protocol::secret::Secret;
 use serde_json::{Value, json};
@@ -158,8 +158,9 @@ impl Stage {
 
     /// Puts a recorded job on the queue.
     pub async fn publish(&self, spec: &JobSpec) {
+        let confirmed = Confirmed { job: spec.id, began: Instant::now() };
         self.real.queue.publish(spec).await.unwrap();
-        self.real.store.published(spec.id).await.unwrap();
+        self.real.store.published(&[confirmed]).await.unwrap();
     }
 
     /// Sets a secret of the jobs' tenant, sealed with `keys`.

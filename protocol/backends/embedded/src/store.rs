@@ -21,8 +21,8 @@ use protocol::id::{JobId, TenantId, WorkerId};
 use protocol::isolation::Isolation;
 use protocol::job::{Job, JobSpec};
 use protocol::ports::{
-    Appended, Cancelled, Claim, Created, EventsPage, Finish, Finished, JobFilter, JobsPage, NewJob,
-    PortError, Renewal, Store, StoreOptions,
+    Appended, Cancelled, Claim, Confirmed, Created, EventsPage, Finish, Finished, JobFilter, JobsPage,
+    NewJob, PortError, Renewal, Store, StoreOptions,
 };
 
 use crate::connection::Database;
@@ -81,8 +81,9 @@ impl Store for Jobs {
         self.work("store.create", Durable, move |work| work.create(job)).await
     }
 
-    async fn published(&self, job: JobId) -> Result<(), PortError> {
-        self.work("store.published", Relaxed, move |work| work.published(job)).await
+    async fn published(&self, jobs: &[Confirmed]) -> Result<(), PortError> {
+        let jobs: Vec<_> = jobs.iter().map(create::latest_mark).collect();
+        self.work("store.published", Relaxed, move |work| work.published(&jobs)).await
     }
 
     async fn claim(

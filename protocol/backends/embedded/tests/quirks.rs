@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
 
 use backend_embedded::{Embedded, OpenError, Options, open};
 use conformance::Folder;
@@ -14,7 +15,7 @@ use protocol::id::{ActionName, ContentHash, JobId, Lane, TenantId, WorkerId};
 use protocol::isolation::Isolation;
 use protocol::job::{JobSpec, Priority};
 use protocol::json::Json;
-use protocol::ports::{Claim, Created, Kind, NewJob};
+use protocol::ports::{Claim, Confirmed, Created, Kind, NewJob};
 use protocol::retry::RetryPolicy;
 use protocol::time::Timestamp;
 
@@ -56,8 +57,9 @@ async fn refused(dir: &Path) -> OpenError {
 async fn accept(embedded: &Embedded, job: &JobSpec) {
     let new = NewJob { spec: job.clone(), idempotency: None };
     assert!(matches!(embedded.store().create(new).await.unwrap(), Created::New(_)));
+    let began = Instant::now();
     embedded.queue().publish(job).await.unwrap();
-    embedded.store().published(job.id).await.unwrap();
+    embedded.store().published(&[Confirmed { job: job.id, began }]).await.unwrap();
 }
 
 #[tokio::test]

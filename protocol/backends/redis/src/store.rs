@@ -18,8 +18,8 @@ use protocol::id::{JobId, TenantId, WorkerId};
 use protocol::isolation::Isolation;
 use protocol::job::{Job, JobSpec};
 use protocol::ports::{
-    Appended, Cancelled, Claim, Created, EventsPage, Finish, Finished, JobFilter, JobsPage, NewJob,
-    PortError, Renewal, Store, StoreOptions,
+    Appended, Cancelled, Claim, Confirmed, Created, EventsPage, Finish, Finished, JobFilter, JobsPage,
+    NewJob, PortError, Renewal, Store, StoreOptions,
 };
 use redis::{Client, Script};
 
@@ -97,8 +97,8 @@ impl Store for RedisStore {
         self.create_job(job).await
     }
 
-    async fn published(&self, job: JobId) -> Result<(), PortError> {
-        self.forget("store.published", Index::Outbox, job).await
+    async fn published(&self, jobs: &[Confirmed]) -> Result<(), PortError> {
+        self.clear_marks(jobs).await
     }
 
     async fn claim(

@@ -9,8 +9,8 @@ use protocol::id::{JobId, TenantId, WorkerId};
 use protocol::isolation::Isolation;
 use protocol::job::{Job, JobSpec};
 use protocol::ports::{
-    Appended, Cancelled, Claim, Created, EventsPage, Finish, Finished, JobFilter, JobsPage, NewJob,
-    PortError, Renewal, Store,
+    Appended, Cancelled, Claim, Confirmed, Created, EventsPage, Finish, Finished, JobFilter, JobsPage,
+    NewJob, PortError, Renewal, Store,
 };
 
 use crate::around::{Around, Wrapped};
@@ -21,8 +21,8 @@ impl<A: Around> Store for Wrapped<dyn Store, A> {
         self.around.call("store.create", self.inner.create(job)).await
     }
 
-    async fn published(&self, job: JobId) -> Result<(), PortError> {
-        self.around.call("store.published", self.inner.published(job)).await
+    async fn published(&self, jobs: &[Confirmed]) -> Result<(), PortError> {
+        self.around.call("store.published", self.inner.published(jobs)).await
     }
 
     async fn claim(

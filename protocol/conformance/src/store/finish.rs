@@ -60,7 +60,7 @@ pub async fn a_failed_attempt_keeps_its_error(store: Fixture) {
 
 pub async fn a_retry_waits_for_its_time_and_starts_the_next_attempt(store: Fixture) {
     let spec = store.running().await;
-    store.published(spec.id).await.unwrap();
+    store.confirm(spec.id).await;
     let at = in_ms(100);
     let verdict = Verdict::Retry { at, error: error("try again") };
     store.end(&spec, 1, &finish(Outcome::TimedOut, verdict)).await;
@@ -82,7 +82,7 @@ pub async fn a_retry_waits_for_its_time_and_starts_the_next_attempt(store: Fixtu
 
 pub async fn an_attempt_that_is_given_back_counts_for_nothing(store: Fixture) {
     let spec = store.running().await;
-    store.published(spec.id).await.unwrap();
+    store.confirm(spec.id).await;
     store.end(&spec, 1, &requeue()).await;
     let job = store.read(&spec).await;
     assert_eq!((job.state, job.reason), (JobState::Queued, Some(Reason::WorkerStopped)));
@@ -178,7 +178,7 @@ pub async fn nothing_changes_a_job_that_is_over(store: Fixture) {
             store.append(&spec, attempt, &chunks(1, [1])).await.unwrap();
             assert_eq!(store.finish(&spec, attempt, &succeed("2")).await.unwrap(), Finished::Late);
         }
-        store.published(spec.id).await.unwrap();
+        store.confirm(spec.id).await;
         store.create(crate::sample::new(&spec)).await.unwrap();
         assert_eq!(store.due(100).await.unwrap(), []);
         assert_eq!(store.reap(100).await.unwrap(), []);

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use protocol::id::JobId;
-use protocol::ports::Cancelled;
+use protocol::ports::{Cancelled, Confirmed};
 
 use super::Fixture;
 use crate::sample::{job, job_in, requeue};
@@ -24,14 +24,37 @@ pub async fn a_new_job_has_a_mark(store: Fixture) {
 
 pub async fn publishing_clears_the_mark(store: Fixture) {
     let (one, two) = (store.queued().await, store.queued().await);
-    store.published(one.id).await.unwrap();
+    store.confirm(one.id).await;
     assert_eq!(store.marked().await, [two.id]);
+}
+
+pub async fn publishing_clears_the_marks_of_many_jobs_at_once(store: Fixture) {
+    let mut jobs = Vec::new();
+    for _ in 0..40 {
+        jobs.push(store.queued().await.id);
+    }
+    let stays = jobs.pop();
+    let began = Instant::now();
+    let confirmed: Vec<_> = jobs.into_iter().map(|job| Confirmed { job, began }).collect();
+    store.published(&confirmed).await.unwrap();
+    store.published(&[]).await.unwrap();
+    assert_eq!(store.marked().await, Vec::from_iter(stays));
+}
+
+pub async fn publishing_leaves_a_mark_that_is_newer(store: Fixture) {
+    let spec = store.queued().await;
+    let confirmed = Confirmed { job: spec.id, began: Instant::now() };
+    pass(Duration::from_millis(10)).await;
+    store.start(&spec).await;
+    store.end(&spec, 1, &requeue()).await;
+    store.published(&[confirmed]).await.unwrap();
+    assert_eq!(store.marked().await, [spec.id]);
 }
 
 pub async fn clearing_a_mark_that_is_not_there_is_no_error(store: Fixture) {
     let spec = store.queued().await;
     for id in [spec.id, spec.id, JobId::generate()] {
-        store.published(id).await.unwrap();
+        store.confirm(id).await;
     }
     assert_eq!(store.marked().await, []);
 }
@@ -84,7 +107,7 @@ pub async fn a_job_that_is_not_queued_has_no_mark(store: Fixture) {
 
 pub async fn a_job_that_is_queued_again_has_a_mark_again(store: Fixture) {
     let spec = store.queued().await;
-    store.published(spec.id).await.unwrap();
+    store.confirm(spec.id).await;
     store.start(&spec).await;
     store.end(&spec, 1, &requeue()).await;
     assert_eq!(store.marked().await, [spec.id]);
@@ -109,7 +132,7 @@ pub async fn the_outbox_gives_no_more_than_was_asked_for(store: Fixture) {
 
 pub async fn a_mark_survives_a_restart(store: Fixture) {
     let (spec, published) = (job(), store.queued().await);
-    store.published(published.id).await.unwrap();
+    store.confirm(published.id).await;
     store.add(&spec).await;
     assert_eq!(store.reopened().await.marked().await, [spec.id]);
 }

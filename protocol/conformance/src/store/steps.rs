@@ -1,13 +1,13 @@
 //! Steps that rules of the store share. `story` reads a job's events as text, and checks on the way what
 //! holds for every job at every time.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use protocol::event::{Event, EventKind};
 use protocol::id::JobId;
 use protocol::isolation::Isolation;
 use protocol::job::{Job, JobSpec};
-use protocol::ports::{Claim, Created, Finish, Finished, Renewal, StoreOptions};
+use protocol::ports::{Claim, Confirmed, Created, Finish, Finished, Renewal, StoreOptions};
 use protocol::state::JobState;
 use protocol::time::Timestamp;
 
@@ -47,6 +47,11 @@ impl Fixture {
         let spec = job();
         self.add(&spec).await;
         spec
+    }
+
+    /// Says that the queue has the job.
+    pub(super) async fn confirm(&self, job: JobId) {
+        self.published(&[Confirmed { job, began: Instant::now() }]).await.unwrap();
     }
 
     /// A job with a running first attempt.

@@ -83,7 +83,7 @@ pub async fn a_schedule_survives_a_restart(store: Fixture) {
 pub async fn a_lapsed_attempt_is_reaped_and_its_job_queued_again(store: Fixture) {
     let store = store.with_short_leases().await;
     let spec = store.running().await;
-    store.published(spec.id).await.unwrap();
+    store.confirm(spec.id).await;
     assert_eq!(store.reap(10).await.unwrap(), [], "the lease lives");
     let reaped = until("the lease lapses", || async { store.reap(10).await.unwrap().pop() }).await;
     assert_eq!(reaped, spec);

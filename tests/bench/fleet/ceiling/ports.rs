@@ -11,7 +11,9 @@ use protocol::event::EventBatch;
 use protocol::id::{ContentHash, Lane, WorkerId};
 use protocol::isolation::Isolation;
 use protocol::outcome::{Outcome, Verdict};
-use protocol::ports::{Claim, Created, Delivery, Finish, Finished, NewJob, Queue, Store, StoreOptions};
+use protocol::ports::{
+    Claim, Confirmed, Created, Delivery, Finish, Finished, NewJob, Queue, Store, StoreOptions,
+};
 use protocol::secret::Secret;
 use serde_json::json;
 use tokio::task::JoinSet;
@@ -54,8 +56,9 @@ async fn create(
     let spec = job("noop_warm", hash, json!({"n": n}))?;
     let created = store.create(NewJob { spec: spec.clone(), idempotency: None }).await?;
     ensure!(matches!(created, Created::New(_)), "job {} was there already", spec.id);
+    let confirmed = Confirmed { job: spec.id, began: Instant::now() };
     queue.publish(&spec).await?;
-    Ok(store.published(spec.id).await?)
+    Ok(store.published(&[confirmed]).await?)
 }
 
 async fn consume(queue: Arc<dyn Queue>, store: Arc<dyn Store>, jobs: u64) -> anyhow::Result<()> {

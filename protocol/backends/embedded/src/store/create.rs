@@ -1,8 +1,11 @@
-//! Recording new jobs, and recognising those that were recorded before.
+//! Recording new jobs, recognising those that were recorded before, and that the queue has them.
+
+use std::time::Duration;
 
 use protocol::id::JobId;
 use protocol::job::Job;
-use protocol::ports::{Created, Idempotency, NewJob};
+use protocol::ports::{Confirmed, Created, Idempotency, NewJob};
+use protocol::time::Timestamp;
 use rusqlite::OptionalExtension;
 
 use super::change::beginning;
@@ -10,6 +13,13 @@ use super::head::Head;
 use super::{Work, read};
 use crate::error::Failure;
 use crate::values::{At, Text};
+
+/// The latest time of a mark that a publish stands for.
+pub(super) fn latest_mark(confirmed: &Confirmed) -> (JobId, Timestamp) {
+    let began = read::before(Timestamp::now(), confirmed.began.elapsed());
+    // Fractions of milliseconds were cut off.
+    (confirmed.job, began.plus(Duration::from_millis(1)))
+}
 
 impl Work<'_> {
     /// See `Store::create`.
@@ -52,8 +62,12 @@ impl Work<'_> {
     }
 
     /// See `Store::published`.
-    pub(super) fn published(&self, job: JobId) -> Result<(), Failure> {
-        self.prepare_cached("UPDATE jobs SET outbox_at = NULL WHERE id = ?1")?.execute([Text(job)])?;
+    pub(super) fn published(&self, jobs: &[(JobId, Timestamp)]) -> Result<(), Failure> {
+        let mut clear =
+            self.prepare_cached("UPDATE jobs SET outbox_at = NULL WHERE id = ?1 AND outbox_at <= ?2")?;
+        for (job, latest) in jobs {
+            clear.execute((Text(job), At(*latest)))?;
+        }
         Ok(())
     }
 

@@ -1,19 +1,26 @@
-//! Recording a job.
+//! Recording a job, and that the queue has it.
 //!
 //! An idempotency key lives in another slot than its job, so there are two steps, and whoever is killed
 //! between them loses nothing: the key is set first and names the job's id; who finds the key but no record
 //! makes the record with that id.
 
+use std::collections::BTreeMap;
+
+use futures_util::future::try_join_all;
 use protocol::id::JobId;
 use protocol::job::{Job, JobSpec, Reason};
-use protocol::ports::{Created, Idempotency, NewJob, PortError};
+use protocol::ports::{Confirmed, Created, Idempotency, NewJob, PortError};
 use protocol::state::JobState;
 
 use super::{RedisStore, millis, record};
 use crate::error::Unreadable;
 use crate::fields::Fields;
+use crate::keys::{Index, SHARDS};
 
 const OPERATION: &str = "store.create";
+
+/// Marks that one script clears: Lua takes some thousands of values at once, not more.
+const MARKS: usize = 1_000;
 
 impl RedisStore {
     pub(super) async fn create_job(&self, new: NewJob) -> Result<Created, PortError> {
@@ -35,6 +42,27 @@ impl RedisStore {
             }
             _ => Err(answer.unexpected()),
         }
+    }
+
+    /// One script for each shard, all at once.
+    pub(super) async fn clear_marks(&self, jobs: &[Confirmed]) -> Result<(), PortError> {
+        let mut shards: BTreeMap<u8, Vec<&Confirmed>> = BTreeMap::new();
+        for confirmed in jobs {
+            shards.entry(confirmed.job.shard(SHARDS)).or_default().push(confirmed);
+        }
+        let parts = shards.iter().flat_map(|(shard, jobs)| jobs.chunks(MARKS).map(|jobs| (*shard, jobs)));
+        try_join_all(parts.map(|(shard, jobs)| self.clear_marks_of(shard, jobs))).await?;
+        Ok(())
+    }
+
+    async fn clear_marks_of(&self, shard: u8, jobs: &[&Confirmed]) -> Result<(), PortError> {
+        let ids = jobs.iter().map(|confirmed| confirmed.job.to_string());
+        let ages = jobs.iter().map(|confirmed| millis(confirmed.began.elapsed()));
+        let arguments: Vec<String> = ids.chain(ages).collect();
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        let outbox = [self.keys.index(shard, Index::Outbox)];
+        self.connection.script("store.published", &self.scripts.published, &outbox, &arguments).await?;
+        Ok(())
     }
 
     /// The job that the key stands for: from now on this one, if it is new. `None` if it stands for another

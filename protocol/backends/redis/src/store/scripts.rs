@@ -20,6 +20,7 @@ use crate::keys::Keys;
 pub(super) struct Scripts {
     pub(super) create: Script,
     pub(super) restore: Script,
+    pub(super) published: Script,
     pub(super) claim: Script,
     pub(super) renew: Script,
     pub(super) append: Script,
@@ -42,6 +43,8 @@ impl Scripts {
         Self {
             create: script(include_str!("../../scripts/create.lua")),
             restore: script(include_str!("../../scripts/restore.lua")),
+            // Not about one job: without the prelude.
+            published: Script::new(include_str!("../../scripts/published.lua")),
             claim: script(include_str!("../../scripts/claim.lua")),
             renew: script(include_str!("../../scripts/renew.lua")),
             append: script(include_str!("../../scripts/append.lua")),

@@ -1,0 +1,15 @@
+-- Clears outbox marks of jobs that the queue has confirmed.
+-- KEYS: the outbox of a shard. ARGV: the ids of jobs, then for each how many milliseconds ago its publish began.
+-- Compares: a mark that is newer than the publish stays. Returns nothing.
+
+local clock = redis.call('TIME')
+-- One more for the fractions that were cut off.
+local now = clock[1] * 1000 + math.floor(clock[2] / 1000) + 1
+local count = #ARGV / 2
+local marks = redis.call('ZMSCORE', KEYS[1], unpack(ARGV, 1, count))
+local cleared = {}
+for i = 1, count do
+    if marks[i] and tonumber(marks[i]) <= now - tonumber(ARGV[count + i]) then cleared[#cleared + 1] = ARGV[i] end
+end
+if #cleared > 0 then redis.call('ZREM', KEYS[1], unpack(cleared)) end
+return {}
