@@ -21,8 +21,11 @@ const MAX_FAULTS: usize = 20;
 /// Bytes of one compiled pattern, and of all patterns of a schema together.
 const PATTERN_BYTES: usize = 1 << 20;
 const ALL_PATTERNS_BYTES: usize = 16 << 20;
-/// Parts of a schema times bytes of a value up to which a check takes at most a few milliseconds.
-const QUICK: u64 = 1 << 17;
+/// Parts of a schema times bytes of a value up to which a check takes some milliseconds at most.
+const QUICK: u64 = 1 << 16;
+/// Bytes of stack for a check that isn't quick. Checks are recursive: a schema that refers to itself by a chain of 190
+/// references, for a value of 64 levels, needs several million. Only what is used is taken from the machine.
+pub const CHECK_STACK: usize = 64 << 20;
 
 /// A schema that has been compiled once and checks any number of values.
 #[derive(Debug)]
@@ -59,8 +62,8 @@ impl Schema {
         Ok(Self { validator, anything, unfolded, patterns })
     }
 
-    /// True if checking a value of so many bytes of JSON surely takes no longer than a few milliseconds.
-    /// Any other check belongs on a thread that nobody waits for without a limit.
+    /// True if checking a value of so many bytes of JSON surely takes no longer than some milliseconds, and little
+    /// stack. Any other check belongs on a thread with [`CHECK_STACK`] that nobody waits for without a limit.
     pub fn is_quick(&self, bytes: usize) -> bool {
         self.anything || (self.patterns == 0 && self.is_small(bytes))
     }
@@ -259,6 +262,36 @@ mod tests {
 
     fn check(schema: &Schema, value: &Value) -> Vec<Fault> {
         schema.faults(value, value.to_string().len())
+    }
+
+    #[test]
+    fn the_longest_chains_of_references_leave_half_of_the_stack_of_a_check() {
+        let mut value = json!(1);
+        for _ in 0..MAX_DEPTH {
+            value = json!([value]);
+        }
+        let text = value.to_string();
+        for link in [
+            |next: Value| json!({"$ref": next}),
+            |next: Value| json!({"allOf": [{"$ref": next}]}),
+            |next: Value| json!({"anyOf": [false, {"$ref": next}]}),
+            |next: Value| json!({"if": true, "then": {"$ref": next}}),
+            |next: Value| json!({"not": {"not": {"$ref": next}}}),
+        ] {
+            let chain = |length: usize| {
+                let mut links: Map<_, _> = (0..length)
+                    .map(|n| (format!("l{n}"), link(json!(format!("#/$defs/l{}", n + 1)))))
+                    .collect();
+                let last = json!({"items": {"$ref": "#/$defs/l0"}, "unevaluatedItems": false});
+                links.insert(format!("l{length}"), last);
+                json!({"$defs": links, "$ref": "#/$defs/l0"})
+            };
+            let longest = (0..250).rev().find_map(|length| compile(chain(length)).ok()).unwrap();
+            let (value, bytes) = (value.clone(), text.len());
+            let check = move || longest.faults(&value, bytes).len();
+            let thread = std::thread::Builder::new().stack_size(CHECK_STACK / 2).spawn(check).unwrap();
+            assert!(thread.join().unwrap() <= 1);
+        }
     }
 
     #[test]

@@ -7,7 +7,9 @@ use protocol::error::{Code, JobError};
 use protocol::json::{self, Json};
 use protocol::limits;
 use protocol::outcome::Ending;
+use protocol::schema::CHECK_STACK;
 use serde_json::json;
+use tokio::sync::oneshot;
 
 use crate::contents::Version;
 
@@ -26,8 +28,18 @@ pub(crate) async fn check(ending: Ending, version: &Arc<Version>) -> Ending {
         return judge(ending, version);
     }
     let (apart, kept) = (Arc::clone(version), ending);
-    let checking = tokio::task::spawn_blocking(move || judge(kept, &apart));
-    match tokio::time::timeout(PATIENCE, checking).await {
+    let (answer, answered) = oneshot::channel();
+    let check = move || {
+        // Nobody may be left to hear it.
+        drop(answer.send(judge(kept, &apart)));
+    };
+    let thread = std::thread::Builder::new().name("output-check".into()).stack_size(CHECK_STACK);
+    if let Err(error) = thread.spawn(check) {
+        let message = format!("this worker can't check the result now: {error}");
+        let error = JobError::new(Code::OutputInvalid, message);
+        return Ending::Failed { error, retryable: true, retry_after: None };
+    }
+    match tokio::time::timeout(PATIENCE, answered).await {
         Ok(Ok(ending)) => ending,
         _ => {
             let message =

@@ -21,17 +21,19 @@ impl Beat {
         Self { origin: now.checked_sub(SPREAD.mul_f64(random())).unwrap_or(now) }
     }
 
-    /// The next instant of those that are `every` apart.
+    /// The next instant of those that are `every` apart, or the one after it where that is less than half as long from
+    /// now: a slow store must get its rest.
     pub(super) fn next(&self, every: Duration) -> Instant {
         let now = Instant::now();
         now + until_next(now - self.origin, every)
     }
 }
 
-/// From `passed` to the next multiple of `every`.
+/// From `passed` to a multiple of `every`, at least half of it.
 fn until_next(passed: Duration, every: Duration) -> Duration {
     let beyond = passed.as_nanos().checked_rem(every.as_nanos()).unwrap_or(0);
-    every.saturating_sub(Duration::from_nanos(u64::try_from(beyond).unwrap_or(u64::MAX)))
+    let next = every.saturating_sub(Duration::from_nanos(u64::try_from(beyond).unwrap_or(u64::MAX)));
+    if next < every / 2 { next + every } else { next }
 }
 
 #[cfg(test)]
@@ -43,7 +45,8 @@ mod tests {
         let next = |passed| [200, 400, 1_000].map(|every| until(passed, every));
         assert_eq!(next(0), [200, 400, 1_000]);
         assert_eq!(next(1), [199, 399, 999]);
-        assert_eq!(next(1_950), [50, 50, 50]);
+        assert_eq!(next(1_890), [110, 510, 1_110]);
+        assert_eq!(next(1_950), [250, 450, 1_050]);
         assert_eq!(until(5, 0), 0);
     }
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 use protocol::error::{Code, Fault, Problem};
 use protocol::json::Json;
 use protocol::limits;
+use protocol::schema::CHECK_STACK;
 use tokio::sync::{Semaphore, oneshot};
 
 use super::explain;
@@ -52,7 +53,8 @@ async fn apart(terms: Arc<Terms>, input: Json) -> Result<Vec<Fault>, Problem> {
         // Nobody may be left to hear it.
         drop(answer.send(faults(&terms, &input)));
     };
-    std::thread::Builder::new().name("input-check".into()).spawn(check).map_err(|_| busy())?;
+    let thread = std::thread::Builder::new().name("input-check".into()).stack_size(CHECK_STACK);
+    thread.spawn(check).map_err(|_| busy())?;
     match tokio::time::timeout(PATIENCE, answered).await {
         Ok(answer) => answer.map_err(|_| Problem::new(Code::Internal, "the check of the input broke off"))?,
         Err(_) => {

@@ -53,6 +53,7 @@ macro_rules! __every_store_rule {
                 publishing_clears_the_mark
                 publishing_clears_the_marks_of_many_jobs_at_once
                 publishing_leaves_a_mark_that_is_newer
+                publishing_clears_a_mark_that_was_taken_meanwhile
                 clearing_a_mark_that_is_not_there_is_no_error
                 a_mark_is_not_given_before_its_age
                 a_mark_is_given_to_one_caller_only

@@ -37,8 +37,8 @@ pub trait Store: Send + Sync {
     /// A job id that is recorded already is [`Created::Same`].
     async fn create(&self, job: NewJob) -> Result<Created, PortError>;
 
-    /// Clears the outbox marks of jobs that are on the queue. A mark that is newer than the publish stays: its job
-    /// was queued again since, and must be published once more.
+    /// Clears the outbox marks of jobs that are on the queue. A mark that is newer than the publish stays if the job has
+    /// been started before: it may have been queued again since, and must be published once more.
     async fn published(&self, jobs: &[Confirmed]) -> Result<(), PortError>;
 
     /// Starts the next attempt of a job that was delivered. First ends what must be ended: a job past its

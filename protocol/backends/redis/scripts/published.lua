@@ -1,15 +1,20 @@
 -- Clears outbox marks of jobs that the queue has confirmed.
--- KEYS: the outbox of a shard. ARGV: the ids of jobs, then for each how many milliseconds ago its publish began.
--- Compares: a mark that is newer than the publish stays. Returns nothing.
+-- KEYS: the outbox of a shard, and jobs of that shard. ARGV: the ids of these jobs, then for each how many
+-- milliseconds ago its publish began.
+-- Compares: a mark that is newer than the publish stays, unless its job never ran: then it was only taken.
+-- Returns nothing.
 
 local clock = redis.call('TIME')
 -- One more for the fractions that were cut off.
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000) + 1
-local count = #ARGV / 2
+local count = #KEYS - 1
 local marks = redis.call('ZMSCORE', KEYS[1], unpack(ARGV, 1, count))
 local cleared = {}
 for i = 1, count do
-    if marks[i] and tonumber(marks[i]) <= now - tonumber(ARGV[count + i]) then cleared[#cleared + 1] = ARGV[i] end
+    local mark = tonumber(marks[i])
+    if mark and (mark <= now - tonumber(ARGV[count + i]) or not redis.call('HGET', KEYS[i + 1], 'attempt')) then
+        cleared[#cleared + 1] = ARGV[i]
+    end
 end
 if #cleared > 0 then redis.call('ZREM', KEYS[1], unpack(cleared)) end
 return {}

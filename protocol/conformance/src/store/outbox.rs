@@ -51,6 +51,15 @@ pub async fn publishing_leaves_a_mark_that_is_newer(store: Fixture) {
     assert_eq!(store.marked().await, [spec.id]);
 }
 
+pub async fn publishing_clears_a_mark_that_was_taken_meanwhile(store: Fixture) {
+    let spec = store.queued().await;
+    let confirmed = Confirmed { job: spec.id, began: Instant::now() };
+    pass(Duration::from_millis(10)).await;
+    assert_eq!(store.outbox(Duration::ZERO, 10).await.unwrap(), std::slice::from_ref(&spec));
+    store.published(&[confirmed]).await.unwrap();
+    assert_eq!(store.marked().await, []);
+}
+
 pub async fn clearing_a_mark_that_is_not_there_is_no_error(store: Fixture) {
     let spec = store.queued().await;
     for id in [spec.id, spec.id, JobId::generate()] {

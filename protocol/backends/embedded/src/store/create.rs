@@ -63,8 +63,10 @@ impl Work<'_> {
 
     /// See `Store::published`.
     pub(super) fn published(&self, jobs: &[(JobId, Timestamp)]) -> Result<(), Failure> {
-        let mut clear =
-            self.prepare_cached("UPDATE jobs SET outbox_at = NULL WHERE id = ?1 AND outbox_at <= ?2")?;
+        // The newer mark of a job that never ran is one that was only taken.
+        let mut clear = self.prepare_cached(
+            "UPDATE jobs SET outbox_at = NULL WHERE id = ?1 AND (outbox_at <= ?2 OR attempt = 0)",
+        )?;
         for (job, latest) in jobs {
             clear.execute((Text(job), At(*latest)))?;
         }

@@ -5,6 +5,7 @@
 //! makes the record with that id.
 
 use std::collections::BTreeMap;
+use std::iter;
 
 use futures_util::future::try_join_all;
 use protocol::id::JobId;
@@ -60,8 +61,9 @@ impl RedisStore {
         let ages = jobs.iter().map(|confirmed| millis(confirmed.began.elapsed()));
         let arguments: Vec<String> = ids.chain(ages).collect();
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-        let outbox = [self.keys.index(shard, Index::Outbox)];
-        self.connection.script("store.published", &self.scripts.published, &outbox, &arguments).await?;
+        let records = jobs.iter().map(|confirmed| self.keys.job(confirmed.job));
+        let keys: Vec<String> = iter::once(self.keys.index(shard, Index::Outbox)).chain(records).collect();
+        self.connection.script("store.published", &self.scripts.published, &keys, &arguments).await?;
         Ok(())
     }
 
