@@ -19,7 +19,7 @@ use protocol::secret::Secret;
 
 use crate::access::{self, Caller, Verb};
 use crate::catalog::{self, ActionsPage, Publish, Test};
-use crate::intake::{self, Accepted, Origin, Submit};
+use crate::intake::{self, Accepted, Batch, Origin, Submit};
 use crate::keys::{self, NewKey};
 use crate::outcome::{self, EventReader};
 use crate::secrets::{self, NewSecret};
@@ -42,6 +42,17 @@ impl Dispatcher {
     /// Accepts a job, or finds the one that the same request made before.
     pub async fn submit(&self, caller: &Caller, submit: Submit, origin: Origin) -> Result<Accepted, Problem> {
         intake::submit(self, caller, submit, origin).await
+    }
+
+    /// Accepts what can be accepted of many requests: an answer for each, in order.
+    pub async fn submit_batch(
+        &self,
+        caller: &Caller,
+        batch: Batch,
+        origin: &Origin,
+    ) -> Result<Vec<Result<Accepted, Problem>>, Problem> {
+        caller.require(Verb::SubmitBatch)?;
+        Ok(intake::batch::submit(self, caller, batch, origin).await)
     }
 
     /// Waits for a job that the caller has just submitted; gives it back as it is when `limit` is over.

@@ -113,10 +113,15 @@ impl Metrics {
         let code = answer.as_ref().err().map(|problem| problem.code);
         self.requests.with_label_values(&[verb.name(), code.map_or("ok", Code::as_str)]).inc();
         self.request_seconds.with_label_values(&[verb.name()]).observe(start.elapsed().as_secs_f64());
-        if let (Verb::Submit | Verb::TestAction, Some(code)) = (verb, code) {
-            self.refused.with_label_values(&[code.as_str()]).inc();
+        if let (Verb::Submit | Verb::SubmitBatch | Verb::TestAction, Some(code)) = (verb, code) {
+            self.refused(code);
         }
         answer
+    }
+
+    /// A request for a job was refused.
+    pub(crate) fn refused(&self, code: Code) {
+        self.refused.with_label_values(&[code.as_str()]).inc();
     }
 
     /// A job was accepted.

@@ -127,6 +127,48 @@ pub fn jobs(page: &JobsPage) -> JobsView<'_> {
     JobsView { jobs: page.jobs.iter().map(job_in_list).collect(), next: page.next }
 }
 
+/// What became of one request of a batch: a job, or the problem that it met.
+#[derive(Debug, Serialize)]
+pub struct ItemView<'a> {
+    status: u16,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    job: Option<JobView<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problem: Option<ProblemView<'a>>,
+    /// Where trying again may help: after so many milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_after_ms: Option<u64>,
+}
+
+/// The answers to a batch, in the order of its requests.
+#[derive(Debug, Serialize)]
+pub struct BatchView<'a> {
+    answers: Vec<ItemView<'a>>,
+}
+
+/// The answers to a batch: each with the status that it would have had alone. Jobs come without their `input`, which
+/// the caller has just sent.
+pub fn batch(answers: &[Result<Job, Problem>]) -> BatchView<'_> {
+    BatchView { answers: answers.iter().map(item).collect() }
+}
+
+fn item(answer: &Result<Job, Problem>) -> ItemView<'_> {
+    match answer {
+        Ok(accepted) => ItemView {
+            status: if accepted.state.is_terminal() { 200 } else { 202 },
+            job: Some(JobView { input: None, ..job(accepted) }),
+            problem: None,
+            retry_after_ms: None,
+        },
+        Err(refused) => ItemView {
+            status: refused.code.status(),
+            job: None,
+            problem: Some(problem(refused)),
+            retry_after_ms: refused.retry_after.map(|seconds| u64::from(seconds) * 1_000),
+        },
+    }
+}
+
 /// An action; `content` of its latest version where it was asked for.
 #[derive(Debug, Serialize)]
 pub struct ActionView<'a> {

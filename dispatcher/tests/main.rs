@@ -9,6 +9,7 @@
 )]
 
 mod background;
+mod batch;
 mod catalog;
 mod events;
 mod http;

@@ -7,6 +7,10 @@ use std::time::Duration;
 pub const INPUT_BYTES: usize = 256 * 1024;
 /// A request's body over HTTP or AMQP, in bytes: the largest input and what surrounds it.
 pub const BODY_BYTES: usize = INPUT_BYTES + 64 * 1024;
+/// Jobs in one batch.
+pub const BATCH: usize = 1_000;
+/// The body of a batch, in bytes.
+pub const BATCH_BYTES: usize = 8 * 1024 * 1024;
 /// An action's content (source, schemas), in bytes of JSON.
 pub const CONTENT_BYTES: usize = 1024 * 1024;
 /// A job's result, in bytes of JSON.

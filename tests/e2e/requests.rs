@@ -10,6 +10,7 @@ use crate::{Installation, journeys};
 journeys!(
     the_same_idempotency_key_gives_the_same_job,
     prefer_wait_answers_with_the_finished_job,
+    a_batch_answers_with_all_its_finished_jobs,
     a_wrong_job_is_refused_with_its_code_and_place_and_makes_nothing,
     a_wrong_action_is_refused_with_its_code_and_place_and_makes_nothing,
     keys_open_what_their_scopes_say_and_nothing_else,
@@ -44,6 +45,30 @@ async fn prefer_wait_answers_with_the_finished_job(sortie: &Installation) {
     assert_eq!(listed.body["jobs"][0]["id"], answer.body["id"], "{listed:?}");
     let none = sortie.client.get("/v1/jobs?label=team:other").await;
     assert_eq!(none.body["jobs"], json!([]));
+}
+
+async fn a_batch_answers_with_all_its_finished_jobs(sortie: &Installation) {
+    sortie.client.publish("echo", ECHO, json!({"reuse": "warm"})).await;
+    let mut jobs: Vec<Value> = (0..100).map(|n| json!({"action": "echo", "input": {"n": n}})).collect();
+    jobs.push(json!({"action": "nowhere"}));
+    let headers = [("prefer", "wait=30"), ("idempotency-key", "night")];
+    let send =
+        async || sortie.client.send("POST", "/v1/jobs/batch", &headers, Some(json!({ "jobs": jobs }))).await;
+    let answer = send().await;
+    let answers = answer.body["answers"].as_array().unwrap();
+    for (n, item) in answers[..100].iter().enumerate() {
+        assert_eq!((&item["status"], &item["job"]["result"]["n"]), (&json!(200), &json!(n)), "{item}");
+    }
+    assert_eq!((answers.len(), &answers[100]["problem"]["code"]), (101, &json!("action_not_found")));
+    let ids = |answer: &Answer| {
+        answer.body["answers"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|item| item["job"]["id"].clone())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(ids(&send().await), ids(&answer), "the same batch again is the same jobs");
 }
 
 /// The number of jobs that exist.

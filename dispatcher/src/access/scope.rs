@@ -7,6 +7,7 @@ use protocol::key::Scope;
 #[expect(missing_docs, reason = "the names are the documentation; the table below says the rest")]
 pub enum Verb {
     Submit,
+    SubmitBatch,
     GetJob,
     WaitJob,
     ListJobs,
@@ -37,6 +38,7 @@ impl Verb {
     const fn row(self) -> (&'static str, Scope) {
         match self {
             Self::Submit => ("submit", Scope::JobsWrite),
+            Self::SubmitBatch => ("submit_batch", Scope::JobsWrite),
             Self::GetJob => ("get_job", Scope::JobsRead),
             Self::WaitJob => ("wait_job", Scope::JobsRead),
             Self::ListJobs => ("list_jobs", Scope::JobsRead),

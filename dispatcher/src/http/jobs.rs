@@ -52,16 +52,19 @@ pub(super) async fn answer_accepted(
     };
     let status = if job.state.is_terminal() { StatusCode::OK } else { StatusCode::ACCEPTED };
     let mut response = json(status, &view::job(&job)).unwrap_or_else(|problem| error::response(&problem));
-    let headers = response.headers_mut();
     if let Ok(place) = HeaderValue::try_from(format!("/v1/jobs/{}", job.spec.id)) {
-        headers.insert(header::LOCATION, place);
+        response.headers_mut().insert(header::LOCATION, place);
     }
-    // What was applied is what was asked for, or the ceiling.
+    tell_wait(dispatcher, &mut response, wait);
+    response
+}
+
+/// Says how long a request was waited for, if it asked for that: as long as it asked, or the ceiling.
+pub(super) fn tell_wait(dispatcher: &Dispatcher, response: &mut Response, wait: Option<Duration>) {
     let applied = wait.map(|limit| limit.min(dispatcher.options().wait_ceiling).as_secs());
     if let Some(Ok(applied)) = applied.map(|seconds| HeaderValue::try_from(format!("wait={seconds}"))) {
-        headers.insert(HeaderName::from_static("preference-applied"), applied);
+        response.headers_mut().insert(HeaderName::from_static("preference-applied"), applied);
     }
-    response
 }
 
 /// `GET /v1/jobs/{id}?wait=N`: the job, once it is finished or the time is over.

@@ -3,6 +3,7 @@
 
 mod actions;
 mod auth;
+mod batch;
 mod body;
 mod error;
 mod events;
@@ -36,6 +37,7 @@ type Segment = Result<Path<String>, PathRejection>;
 pub fn router(dispatcher: Dispatcher) -> Router {
     Router::new()
         .route("/v1/jobs", get(jobs::list).post(jobs::submit))
+        .route("/v1/jobs/batch", post(batch::submit))
         .route("/v1/jobs/{id}", get(jobs::get))
         .route("/v1/jobs/{id}/events", get(events::read))
         .route("/v1/jobs/{id}/cancel", post(jobs::cancel))

@@ -2,6 +2,7 @@
 //! a trace, and after it the job is accepted, whatever happens to this process.
 
 pub(crate) mod admit;
+pub(crate) mod batch;
 mod create;
 pub(crate) mod explain;
 pub(crate) mod marks;
@@ -16,8 +17,9 @@ use protocol::job::Job;
 use protocol::state::JobState;
 use protocol::time::Timestamp;
 
+pub use batch::Batch;
 pub use parse::{Origin, Submit};
-pub(crate) use parse::{empty_object, invalid, read, read_part};
+pub(crate) use parse::{empty_object, invalid, read, read_outside, read_part};
 
 use crate::access::{Caller, Verb};
 use crate::dispatcher::Dispatcher;

@@ -55,6 +55,14 @@ pub struct Origin {
     pub reply: Option<ReplyTo>,
 }
 
+impl Origin {
+    /// What comes with request number `index` of a batch: an idempotency key of its own.
+    pub(crate) fn of_item(&self, index: usize) -> Self {
+        let idempotency_key = self.idempotency_key.as_ref().map(|key| format!("{key}/{index}"));
+        Self { idempotency_key, ..self.clone() }
+    }
+}
+
 impl Submit {
     /// The plainest request for an action.
     pub fn of(action: ActionName, input: Json, deadline_ms: Option<i64>) -> Self {
@@ -86,16 +94,21 @@ pub(crate) fn invalid(faults: Vec<Fault>) -> Problem {
 
 /// Reads `body` as a `T`, and says precisely what is wrong if it isn't one.
 pub(crate) fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
-    let text = std::str::from_utf8(body).map_err(|error| {
-        let detail = format!("the byte at offset {} is not UTF-8", error.valid_up_to());
-        Problem::new(Code::BodyNotUtf8, detail)
-    })?;
     // Before anything recursive sees it.
     let depth = json::depth(body);
     if depth > MAX_DEPTH {
         let detail = format!("the body nests {depth} levels deep; at most {MAX_DEPTH} are allowed");
         return Err(Problem::new(Code::BodyTooDeep, detail));
     }
+    read_outside(body)
+}
+
+/// The same for a `T` that only keeps the texts of its parts ([`Json`]): each is read by itself, and its depth is its own.
+pub(crate) fn read_outside<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    let text = std::str::from_utf8(body).map_err(|error| {
+        let detail = format!("the byte at offset {} is not UTF-8", error.valid_up_to());
+        Problem::new(Code::BodyNotUtf8, detail)
+    })?;
     let mut source = serde_json::Deserializer::from_str(text);
     let value = serde_path_to_error::deserialize(&mut source)
         .map_err(|error| refused("", error.path(), error.inner()))?;

@@ -130,6 +130,31 @@ pub(crate) struct Job<'a> {
     result: Option<&'a RawValue>,
 }
 
+/// The answers to a batch.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Answers<'a> {
+    #[serde(borrow)]
+    answers: Vec<Item<'a>>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Item<'a> {
+    #[serde(borrow)]
+    job: Option<Job<'a>>,
+}
+
+impl<'a> Answers<'a> {
+    pub(crate) fn read(answer: &Answer<'a>) -> anyhow::Result<Self> {
+        ensure!(answer.status == 200, "refused with {}: {}", answer.status, answer.text());
+        serde_json::from_slice(answer.body).with_context(|| answer.text())
+    }
+
+    /// The jobs, in the order of the requests; an error for one that was refused.
+    pub(crate) fn jobs(&self) -> impl Iterator<Item = anyhow::Result<&Job<'a>>> {
+        self.answers.iter().map(|item| item.job.as_ref().context("a job of a batch was refused"))
+    }
+}
+
 /// What the handlers return.
 #[derive(Debug, Deserialize)]
 struct Echo {

@@ -27,7 +27,7 @@ pub(crate) async fn sortie(session: &mut Session, jobs: u64) -> anyhow::Result<(
         ids.borrow_mut()[usize::try_from(n)?] = id;
         Ok(())
     };
-    let filled = load::each(sortie.address, &sortie.key, |n| n < jobs, fill).await?;
+    let filled = load::each(sortie.address, &sortie.key, WIDTH, |n| n < jobs, fill).await?;
     let ids = ids.into_inner();
 
     sortie.add_worker(&setup, &servers, session.options.slots())?;
@@ -43,7 +43,7 @@ pub(crate) async fn sortie(session: &mut Session, jobs: u64) -> anyhow::Result<(
         ends.borrow_mut().push(end);
         Ok(())
     };
-    load::each(sortie.address, &sortie.key, |n| n < jobs, check).await?;
+    load::each(sortie.address, &sortie.key, WIDTH, |n| n < jobs, check).await?;
     let span = span(&ends.into_inner())?;
     session.add(&format!("backlog.{jobs}.accepted_per_second"), filled.per_second());
     session.add(&format!("backlog.{jobs}.drained_per_second"), jobs as f64 / span.as_secs_f64());

@@ -17,7 +17,7 @@ pub(crate) async fn measure(session: &mut Session) -> anyhow::Result<()> {
     let (until, before) = (Instant::now() + SPAN, process::thread_cpu()?);
     let action = Action::Noop(Reuse::Warm);
     let work = async |connection: &mut _, n| load::one(connection, action, Style::Prefer, n).await;
-    let done = load::each(session.setup.target, KEY, |_| Instant::now() < until, work).await?;
+    let done = load::each(session.setup.target, KEY, load::WIDTH, |_| Instant::now() < until, work).await?;
     // All of the generator is in this thread; the server has one of its own.
     let cost = (process::thread_cpu()? - before).as_secs_f64() * 1_000_000.0 / done.jobs as f64;
     session.add("generator.per_second", done.per_second());

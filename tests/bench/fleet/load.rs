@@ -1,19 +1,24 @@
-//! The load generator at full speed: in a closed loop, where each connection has one job at a time, or all jobs first and
-//! then all results. Every result is checked.
+//! The load generator at full speed: in a closed loop, where each connection has one job at a time, all jobs first and
+//! then all results, or in batches. Every result is checked.
 
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use anyhow::ensure;
 use futures_util::future::try_join_all;
 use protocol::time::Timestamp;
 
-use crate::actions::{Action, Job};
+use crate::actions::{Action, Answers, Job};
 use crate::http::Connection;
 use crate::sortie::Sortie;
 
 /// Connections of a closed loop.
 pub(crate) const WIDTH: usize = 64;
+
+/// Connections that submit batches, and the jobs of each batch.
+const BATCHES: usize = 8;
+const BATCH: u64 = 100;
 
 /// How a caller gets the result of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +29,8 @@ pub(crate) enum Style {
     Poll,
     /// The same, but first all jobs and then all results: what the peers' clients do.
     All,
+    /// Batches whose answer has the results: `POST /v1/jobs/batch` with `Prefer: wait=60`.
+    Batch,
 }
 
 impl Style {
@@ -33,6 +40,7 @@ impl Style {
             Self::Prefer => action.name().to_owned(),
             Self::Poll => format!("{}_polled", action.name()),
             Self::All => format!("{}_all", action.name()),
+            Self::Batch => format!("{}_batch", action.name()),
         }
     }
 }
@@ -94,8 +102,8 @@ pub(crate) async fn closed(
 ) -> anyhow::Result<Done> {
     let until = Instant::now() + span;
     let go_on = |_| Instant::now() < until;
-    each(sortie.address, &sortie.key, go_on, async |connection, n| one(connection, action, style, n).await)
-        .await
+    let work = async |connection: &mut Connection, n| one(connection, action, style, n).await;
+    each(sortie.address, &sortie.key, WIDTH, go_on, work).await
 }
 
 /// Submits so many jobs, and then takes all results. The span is from the first request to the last result.
@@ -103,28 +111,46 @@ pub(crate) async fn all(sortie: &Sortie, action: Action, jobs: u64) -> anyhow::R
     let ids = RefCell::new(vec![String::new(); usize::try_from(jobs)?]);
     let began = Instant::now();
     let some_left = |n| n < jobs;
-    each(sortie.address, &sortie.key, some_left, async |connection, n| {
+    each(sortie.address, &sortie.key, WIDTH, some_left, async |connection, n| {
         let id = submit(connection, action, n).await?;
         ids.borrow_mut()[usize::try_from(n)?] = id;
         Ok(())
     })
     .await?;
     let ids = ids.into_inner();
-    each(sortie.address, &sortie.key, some_left, async |connection, n| {
+    each(sortie.address, &sortie.key, WIDTH, some_left, async |connection, n| {
         finished(connection, &ids[usize::try_from(n)?], n).await.map(drop)
     })
     .await?;
     Ok(Done { jobs, span: began.elapsed() })
 }
 
-/// Does something for each number from 0 on, on [`WIDTH`] connections, for as long as it is to go on.
+/// Runs so many jobs in batches. The span is from the first request to the last result.
+pub(crate) async fn batches(sortie: &Sortie, action: Action, jobs: u64) -> anyhow::Result<Done> {
+    let count = jobs / BATCH;
+    let run = async |connection: &mut Connection, batch: u64| {
+        let numbers = batch * BATCH..(batch + 1) * BATCH;
+        let requests: Vec<_> = numbers.clone().map(|n| action.request(n)).collect();
+        let body = format!(r#"{{"jobs":[{}]}}"#, requests.join(","));
+        let wait = "prefer: wait=60\r\n";
+        let answer = connection.send("POST", "/v1/jobs/batch", wait, body.as_bytes()).await?;
+        let answers = Answers::read(&answer)?;
+        ensure!(answers.jobs().count() == requests.len(), "a batch with {} answers", answers.jobs().count());
+        answers.jobs().zip(numbers).try_for_each(|(job, n)| job?.check(n))
+    };
+    let done = each(sortie.address, &sortie.key, BATCHES, |batch| batch < count, run).await?;
+    Ok(Done { jobs: count * BATCH, ..done })
+}
+
+/// Does something for each number from 0 on, on `width` connections, for as long as it is to go on.
 pub(crate) async fn each(
     address: SocketAddr,
     key: &str,
+    width: usize,
     go_on: impl Fn(u64) -> bool,
     work: impl AsyncFn(&mut Connection, u64) -> anyhow::Result<()>,
 ) -> anyhow::Result<Done> {
-    let connections = try_join_all((0..WIDTH).map(|_| Connection::open(address, key))).await?;
+    let connections = try_join_all((0..width).map(|_| Connection::open(address, key))).await?;
     let (number, began) = (Cell::new(0), Instant::now());
     let loops = connections.into_iter().map(async |mut connection| {
         while go_on(number.get()) {

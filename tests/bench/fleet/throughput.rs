@@ -22,11 +22,12 @@ pub(crate) async fn measure(
     if !session.options.wants_action(action.name()) {
         return Ok(());
     }
-    load::closed(sortie, action, style, WARM_UP).await?;
+    load::closed(sortie, action, Style::Prefer, WARM_UP).await?;
     let watched = everybody(sortie, &session.servers);
     let before = Reading::take(&watched)?;
     let done = match style {
         Style::All => load::all(sortie, action, session.options.form.of(4_000, 12_000)).await?,
+        Style::Batch => load::batches(sortie, action, session.options.form.of(8_000, 24_000)).await?,
         Style::Prefer | Style::Poll => load::closed(sortie, action, style, session.options.span()).await?,
     };
     let usage = before.until_now(&watched)?;

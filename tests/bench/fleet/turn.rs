@@ -37,8 +37,10 @@ async fn busy(session: &mut Session, sortie: (&str, &Sortie)) -> anyhow::Result<
     let (warm, fresh) = (Action::Noop(Reuse::Warm), Action::Noop(Reuse::Fresh));
     let all = session.options.form == Form::Full;
     if session.options.wants(Part::Throughput) {
+        throughput::measure(session, sortie, warm, Style::Batch).await?;
         throughput::measure(session, sortie, warm, Style::All).await?;
         throughput::measure(session, sortie, warm, Style::Prefer).await?;
+        throughput::measure(session, sortie, fresh, Style::Batch).await?;
         throughput::measure(session, sortie, fresh, Style::All).await?;
         throughput::measure(session, sortie, fresh, Style::Prefer).await?;
         if all || sortie.0 == SORTIE {
