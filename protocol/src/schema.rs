@@ -4,10 +4,14 @@
 //! outside its own document is refused here already, with its place. Patterns run on an engine without
 //! backtracking, in linear time.
 
+mod apart;
+
 use std::collections::HashMap;
 
 use jsonschema::{Draft, PatternOptions, ValidationError, Validator};
 use serde_json::{Map, Value, json};
+
+pub use apart::check_apart;
 
 use crate::error::{Code, Fault, Problem};
 use crate::json::MAX_DEPTH;
@@ -23,9 +27,6 @@ const PATTERN_BYTES: usize = 1 << 20;
 const ALL_PATTERNS_BYTES: usize = 16 << 20;
 /// Parts of a schema times bytes of a value up to which a check takes some milliseconds at most.
 const QUICK: u64 = 1 << 16;
-/// Bytes of stack for a check that isn't quick. Checks are recursive: a schema that refers to itself by a chain of 190
-/// references, for a value of 64 levels, needs several million. Only what is used is taken from the machine.
-pub const CHECK_STACK: usize = 64 << 20;
 
 /// A schema that has been compiled once and checks any number of values.
 #[derive(Debug)]
@@ -63,7 +64,7 @@ impl Schema {
     }
 
     /// True if checking a value of so many bytes of JSON surely takes no longer than some milliseconds, and little
-    /// stack. Any other check belongs on a thread with [`CHECK_STACK`] that nobody waits for without a limit.
+    /// stack. Any other check belongs on a thread ([`check_apart`]) that nobody waits for without a limit.
     pub fn is_quick(&self, bytes: usize) -> bool {
         self.anything || (self.patterns == 0 && self.is_small(bytes))
     }
@@ -289,7 +290,7 @@ mod tests {
             let longest = (0..250).rev().find_map(|length| compile(chain(length)).ok()).unwrap();
             let (value, bytes) = (value.clone(), text.len());
             let check = move || longest.faults(&value, bytes).len();
-            let thread = std::thread::Builder::new().stack_size(CHECK_STACK / 2).spawn(check).unwrap();
+            let thread = std::thread::Builder::new().stack_size(apart::STACK / 2).spawn(check).unwrap();
             assert!(thread.join().unwrap() <= 1);
         }
     }

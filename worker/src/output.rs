@@ -7,9 +7,8 @@ use protocol::error::{Code, JobError};
 use protocol::json::{self, Json};
 use protocol::limits;
 use protocol::outcome::Ending;
-use protocol::schema::CHECK_STACK;
+use protocol::schema::check_apart;
 use serde_json::json;
-use tokio::sync::oneshot;
 
 use crate::contents::Version;
 
@@ -28,17 +27,14 @@ pub(crate) async fn check(ending: Ending, version: &Arc<Version>) -> Ending {
         return judge(ending, version);
     }
     let (apart, kept) = (Arc::clone(version), ending);
-    let (answer, answered) = oneshot::channel();
-    let check = move || {
-        // Nobody may be left to hear it.
-        drop(answer.send(judge(kept, &apart)));
+    let answered = match check_apart("output-check", move || judge(kept, &apart)) {
+        Ok(answered) => answered,
+        Err(error) => {
+            let message = format!("this worker can't check the result now: {error}");
+            let error = JobError::new(Code::OutputInvalid, message);
+            return Ending::Failed { error, retryable: true, retry_after: None };
+        }
     };
-    let thread = std::thread::Builder::new().name("output-check".into()).stack_size(CHECK_STACK);
-    if let Err(error) = thread.spawn(check) {
-        let message = format!("this worker can't check the result now: {error}");
-        let error = JobError::new(Code::OutputInvalid, message);
-        return Ending::Failed { error, retryable: true, retry_after: None };
-    }
     match tokio::time::timeout(PATIENCE, answered).await {
         Ok(Ok(ending)) => ending,
         _ => {

@@ -29,9 +29,10 @@ pub(super) async fn run(dispatcher: Dispatcher, stop: CancellationToken) {
             // Steps come at beats: half a step early, so that the fifth is not missed by a hair.
             next_sample = Instant::now() + SAMPLE - LOOK / 2;
         }
-        let next = match dispatcher.queue_health().is_away() {
-            true => Instant::now() + jittered(LOOK_WHILE_AWAY),
-            false => dispatcher.beat().next(LOOK),
+        let next = if dispatcher.queue_health().is_away() {
+            Instant::now() + jittered(LOOK_WHILE_AWAY)
+        } else {
+            dispatcher.beat().next(LOOK)
         };
         tokio::select! {
             () = stop.cancelled() => {}

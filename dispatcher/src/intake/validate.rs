@@ -10,8 +10,8 @@ use std::time::Duration;
 use protocol::error::{Code, Fault, Problem};
 use protocol::json::Json;
 use protocol::limits;
-use protocol::schema::CHECK_STACK;
-use tokio::sync::{Semaphore, oneshot};
+use protocol::schema::check_apart;
+use tokio::sync::Semaphore;
 
 use super::explain;
 use super::resolve::{Run, Terms};
@@ -47,14 +47,11 @@ async fn apart(terms: Arc<Terms>, input: Json) -> Result<Vec<Fault>, Problem> {
     let busy = || Problem::new(Code::Overloaded, "too many inputs are being checked at this moment");
     let place = tokio::time::timeout(PATIENCE, PLACES.acquire()).await;
     let place = place.ok().and_then(Result::ok).ok_or_else(busy)?;
-    let (answer, answered) = oneshot::channel();
     let check = move || {
         let _place = place;
-        // Nobody may be left to hear it.
-        drop(answer.send(faults(&terms, &input)));
+        faults(&terms, &input)
     };
-    let thread = std::thread::Builder::new().name("input-check".into()).stack_size(CHECK_STACK);
-    thread.spawn(check).map_err(|_| busy())?;
+    let answered = check_apart("input-check", check).map_err(|_| busy())?;
     match tokio::time::timeout(PATIENCE, answered).await {
         Ok(answer) => answer.map_err(|_| Problem::new(Code::Internal, "the check of the input broke off"))?,
         Err(_) => {

@@ -1,8 +1,8 @@
 //! The store: jobs, their attempts and their events. It is the authority on what runs.
 //!
-//! Every method is one atomic step. Who calls again after an error does no harm: creating twice gives the
-//! same job, finishing twice is told `Late`, appending twice adds once. Instants in records come from the
-//! store's own clock.
+//! Every method is one atomic step; only `claim` may take several, each of which leaves what a sweep could have
+//! left. Who calls again after an error does no harm: creating twice gives the same job, finishing twice is told
+//! `Late`, appending twice adds once. Instants in records come from the store's own clock.
 //!
 //! **Fencing.** A claim gives an attempt number; only the newest attempt may renew, append or finish, and
 //! only until it has ended.

@@ -1,13 +1,12 @@
 -- Ends a running attempt whose lease lapsed.
 -- Compares: state and lease. Sets: the crash, and what becomes of the job.
--- ARGV: 2 and 3 error and event of an expired job. Returns {'taken'} if the job is queued again, or {'no'}.
+-- ARGV: 2 and 3 error and event of an expired job. Returns 'taken' if the job is queued again, or 'no'.
 
 local job = read()
 if job.state ~= 'running' then
-    redis.call('ZREM', LEASES, ID)
-    return { 'no' }
+    call('ZREM', LEASES, ID)
+    return 'no'
 end
-if lease() > NOW then return { 'no' } end
+if lease() > NOW then return 'no' end
 lapse(job, ARGV[2], ARGV[3])
-commit(job)
-return { job.state == 'queued' and 'taken' or 'no' }
+return job.state == 'queued' and 'taken' or 'no'

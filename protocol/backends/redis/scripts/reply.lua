@@ -1,14 +1,14 @@
 -- Takes a finished job whose answer was not yet sent.
 -- Compares: when it was taken last. Sets: that it is taken now; drops an entry whose job is gone.
--- ARGV: 2 age. Returns {'taken', field, value, ...} or {'no'}.
+-- ARGV: 2 age. Returns {'taken', field, value, ...} or 'no'.
 
-local taken = tonumber(redis.call('ZSCORE', REPLIES, ID))
-if not taken or taken > NOW - tonumber(ARGV[2]) then return { 'no' } end
-local fields = redis.call('HGETALL', JOB)
+local taken = tonumber(call('ZSCORE', REPLIES, ID))
+if not taken or taken > NOW - tonumber(ARGV[2]) then return 'no' end
+local fields = call('HGETALL', JOB)
 if #fields == 0 then
-    redis.call('ZREM', REPLIES, ID)
-    return { 'no' }
+    call('ZREM', REPLIES, ID)
+    return 'no'
 end
-redis.call('ZADD', REPLIES, NOW, ID)
+call('ZADD', REPLIES, NOW, ID)
 table.insert(fields, 1, 'taken')
 return fields

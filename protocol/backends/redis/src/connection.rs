@@ -12,8 +12,8 @@ use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
 use protocol::ports::{Kind, PortError};
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, Cmd, FromRedisValue, Pipeline, PushInfo, PushKind, RedisError};
-use redis::{RedisResult, Script, Value};
+use redis::{AsyncConnectionConfig, Client, Cmd, ErrorKind, FromRedisValue, Pipeline, PushInfo, PushKind};
+use redis::{RedisError, RedisResult, Script, ServerErrorKind, Value};
 
 use crate::error;
 
@@ -76,18 +76,22 @@ impl Connection {
         self.call(operation, CALL, async |mut connection| commands.query_async(&mut connection).await).await
     }
 
-    /// Runs a script by its hash, and loads it first where the server doesn't have it (any more).
-    pub(crate) async fn script(
+    /// Runs a script by its hash (`call` is made by [`evaluate`]), and loads it first where the server doesn't have it
+    /// (any more).
+    pub(crate) async fn script<T: FromRedisValue>(
         &self,
         operation: &'static str,
         script: &Script,
-        keys: &[String],
-        arguments: &[&str],
-    ) -> Result<Vec<String>, PortError> {
-        let mut invocation = script.prepare_invoke();
-        invocation.key(keys).arg(arguments);
-        self.call(operation, CALL, async |mut connection| invocation.invoke_async(&mut connection).await)
-            .await
+        call: &Cmd,
+    ) -> Result<T, PortError> {
+        let run = async |mut connection| match call.query_async(&mut connection).await {
+            Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
+                script.load_async(&mut connection).await?;
+                call.query_async(&mut connection).await
+            }
+            answer => answer,
+        };
+        self.call(operation, CALL, run).await
     }
 
     /// Whether the server would take a write now: a replica, a full disk or full memory would not.
@@ -179,6 +183,13 @@ impl Current {
 
 fn lock(current: &Mutex<Current>) -> std::sync::MutexGuard<'_, Current> {
     current.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The call of a script with `keys` keys, which come next, and then its arguments.
+pub(crate) fn evaluate(script: &Script, keys: usize) -> Cmd {
+    let mut call = redis::cmd("EVALSHA");
+    call.arg(script.get_hash()).arg(keys);
+    call
 }
 
 /// True where the connection may no longer be used.

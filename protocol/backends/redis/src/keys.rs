@@ -4,10 +4,15 @@
 //! one, so that one script can change them together; likewise all actions of a tenant, and all API keys.
 
 use protocol::id::{ActionName, ContentHash, JobId, TenantId};
+use redis::{Cmd, RedisWrite};
 use sha2::{Digest, Sha256};
 
 /// Groups that jobs are spread over. Changing it loses every job that is stored.
 pub(crate) const SHARDS: u8 = 16;
+
+/// What the index of ends adds to the end of a retention, in milliseconds: more than any deadline. So one entry, which
+/// moves, is all that a job has there.
+pub(crate) const KEPT: i64 = 1_000_000_000_000_000;
 
 /// The sorted sets of a shard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,14 +21,12 @@ pub(crate) enum Index {
     Outbox,
     /// Scheduled jobs, by their next start.
     Due,
-    /// Jobs that aren't over, by their deadline.
-    Deadlines,
+    /// `tenant:job` of all jobs, by their deadline; of those that are over, by [`KEPT`] and the end of their retention.
+    Ends,
     /// Running jobs, by the end of their lease.
     Leases,
     /// Finished jobs whose answer is to be sent, by when that was last taken on (0: never).
     Replies,
-    /// `tenant:job` of finished jobs, by the end of their retention.
-    Finished,
     /// `tenant:job` of all jobs, by name: ids sort by time.
     Jobs,
     /// `tenant:job` of dead letters, by name.
@@ -31,30 +34,43 @@ pub(crate) enum Index {
 }
 
 impl Index {
-    /// In the order in which scripts expect them (`scripts/prelude.lua`).
-    const ALL: [Self; 8] = [
-        Self::Outbox,
-        Self::Due,
-        Self::Deadlines,
-        Self::Leases,
-        Self::Replies,
-        Self::Finished,
-        Self::Jobs,
-        Self::Dead,
-    ];
-
     const fn name(self) -> &'static str {
         match self {
             Self::Outbox => "outbox",
             Self::Due => "due",
-            Self::Deadlines => "deadlines",
+            Self::Ends => "ends",
             Self::Leases => "leases",
             Self::Replies => "replies",
-            Self::Finished => "finished",
             Self::Jobs => "jobs",
             Self::Dead => "dead",
         }
     }
+}
+
+/// A key that a job script may name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum JobKey {
+    /// The record of the job: a hash.
+    Job,
+    /// The events of the job: a list.
+    Events,
+    /// An index of the job's shard.
+    Index(Index),
+}
+
+impl JobKey {
+    /// All of them, by the names that they have in scripts.
+    pub(crate) const ALL: [(&str, Self); 9] = [
+        ("JOB", Self::Job),
+        ("EVENTS", Self::Events),
+        ("OUTBOX", Self::Index(Index::Outbox)),
+        ("DUE", Self::Index(Index::Due)),
+        ("ENDS", Self::Index(Index::Ends)),
+        ("LEASES", Self::Index(Index::Leases)),
+        ("REPLIES", Self::Index(Index::Replies)),
+        ("JOBS", Self::Index(Index::Jobs)),
+        ("DEAD", Self::Index(Index::Dead)),
+    ];
 }
 
 /// Makes keys. Cheap to clone.
@@ -83,11 +99,16 @@ impl Keys {
         format!("{}:{{{shard:02}}}:{}", self.prefix, index.name())
     }
 
-    /// All keys that a job script may touch, in the order that scripts expect.
-    pub(crate) fn of_script(&self, job: JobId) -> Vec<String> {
-        let shard = job.shard(SHARDS);
-        let indexes = Index::ALL.into_iter().map(|index| self.index(shard, index));
-        [self.job(job), self.events(job)].into_iter().chain(indexes).collect()
+    /// Adds a key of a job script to the script's call.
+    pub(crate) fn add(&self, call: &mut Cmd, job: JobId, key: JobKey) {
+        let (prefix, shard) = (&self.prefix, job.shard(SHARDS));
+        match key {
+            JobKey::Job => call.write_arg_fmt(format_args!("{prefix}:{{{shard:02}}}:job:{job}")),
+            JobKey::Events => call.write_arg_fmt(format_args!("{prefix}:{{{shard:02}}}:events:{job}")),
+            JobKey::Index(index) => {
+                call.write_arg_fmt(format_args!("{prefix}:{{{shard:02}}}:{}", index.name()));
+            }
+        }
     }
 
     /// Which job an idempotency key stands for. The key is hashed: its owner may write anything into it.
@@ -165,8 +186,16 @@ mod tests {
     fn all_keys_of_a_job_share_one_slot() {
         let job = JobId::generate();
         let tag = format!("{{{:02}}}", job.shard(SHARDS));
-        let keys = Keys::new("sortie").of_script(job);
-        assert_eq!(keys.len(), 10);
+        let (keys, mut call) = (Keys::new("sortie"), Cmd::new());
+        for (_, key) in JobKey::ALL {
+            keys.add(&mut call, job, key);
+        }
+        let keys = call.args_iter().map(|arg| match arg {
+            redis::Arg::Simple(key) => std::str::from_utf8(key).unwrap(),
+            _ => panic!("a key is a text"),
+        });
+        let keys: std::collections::BTreeSet<_> = keys.collect();
+        assert_eq!(keys.len(), 9);
         assert!(keys.iter().all(|key| key.starts_with(&format!("sortie:{tag}:"))), "{keys:?}");
     }
 

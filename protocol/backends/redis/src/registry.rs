@@ -16,7 +16,7 @@ use protocol::ports::{PortError, Published, PutSecret, Registry, SecretInfo};
 use protocol::seal::Sealed;
 use redis::{Client, Script};
 
-use crate::connection::Connection;
+use crate::connection::{Connection, evaluate};
 use crate::fields::{Fields, quoted};
 use crate::keys::Keys;
 use cache::Cache;
@@ -68,7 +68,9 @@ impl RedisRegistry {
         keys: &[String],
         arguments: &[&str],
     ) -> Result<(String, Fields), PortError> {
-        let words = self.connection.script(operation, script, keys, arguments).await?;
+        let mut call = evaluate(script, keys.len());
+        call.arg(keys).arg(arguments);
+        let words: Vec<String> = self.connection.script(operation, script, &call).await?;
         let word = words.first().cloned().unwrap_or_default();
         Ok((word, Fields::of_answer(words)))
     }

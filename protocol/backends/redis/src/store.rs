@@ -21,12 +21,13 @@ use protocol::ports::{
     Appended, Cancelled, Claim, Confirmed, Created, EventsPage, Finish, Finished, JobFilter, JobsPage,
     NewJob, PortError, Renewal, Store, StoreOptions,
 };
-use redis::{Client, Script};
+use redis::{Client, RedisWrite, Value};
 
-use crate::connection::Connection;
+use crate::connection::{Connection, evaluate};
+use crate::fields::read;
 use crate::keys::{Index, Keys};
 use crate::news::Wakeups;
-use scripts::Scripts;
+use scripts::{JobScript, Scripts};
 
 /// Jobs and events on Redis.
 pub(crate) struct RedisStore {
@@ -53,13 +54,21 @@ impl RedisStore {
     async fn run(
         &self,
         operation: &'static str,
-        script: &Script,
+        script: &JobScript,
         job: JobId,
         arguments: &[&str],
     ) -> Result<Answer, PortError> {
-        let id = job.to_string();
-        let arguments: Vec<&str> = std::iter::once(id.as_str()).chain(arguments.iter().copied()).collect();
-        let words = self.connection.script(operation, script, &self.keys.of_script(job), &arguments).await?;
+        let mut call = evaluate(&script.script, script.keys.len());
+        for key in &script.keys {
+            self.keys.add(&mut call, job, *key);
+        }
+        call.write_arg_fmt(job);
+        call.arg(arguments);
+        let answer = self.connection.script(operation, &script.script, &call).await?;
+        let words = match answer {
+            Value::Array(_) => read(operation, Some(answer))?,
+            text => read::<String>(operation, Some(text))?.split(' ').map(str::to_owned).collect(),
+        };
         Ok(Answer { operation, words })
     }
 }

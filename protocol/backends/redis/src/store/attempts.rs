@@ -1,7 +1,11 @@
 //! An attempt's life: claim, renew, append, finish; and the request to cancel.
 //!
-//! Specs are large and almost never needed here, so they don't travel with every call: a script that misses
-//! the record or the attempt answers `unknown`, and only then the spec is sent to restore it.
+//! Scripts that run for every job know the plain case only; what is almost never needed doesn't travel with every
+//! call. A script that misses the record or the attempt answers `unknown`, and only then the spec is sent to restore
+//! it; a claim in whose way something stands answers `settle`, and only then the texts of an end are sent. What is
+//! done between the two calls of a claim are steps that a sweep would do as well.
+
+use std::borrow::Cow;
 
 use futures_util::future::try_join_all;
 use protocol::event::EventBatch;
@@ -12,10 +16,13 @@ use protocol::lifecycle::{Step, state_event_data};
 use protocol::outcome::Verdict;
 use protocol::ports::{Appended, Cancelled, Claim, Finish, Finished, PortError, Renewal};
 use protocol::state::JobState;
-use redis::Script;
 
+use super::scripts::JobScript;
 use super::{Answer, RedisStore, record};
 use crate::fields::json;
+
+/// How often a claim tries to start a job that others start and end meanwhile.
+const CLAIMS: usize = 4;
 
 impl RedisStore {
     pub(super) async fn claim_attempt(
@@ -24,19 +31,31 @@ impl RedisStore {
         worker: &WorkerId,
         isolation: Isolation,
     ) -> Result<Claim, PortError> {
-        let [error, event] = record::expired(spec);
-        let arguments = [worker.as_str(), isolation.as_str(), &error, &event];
-        let answer = self.healed("store.claim", &self.scripts.claim, spec, 0, &arguments).await?;
-        match answer.word() {
-            "granted" => match [1, 2, 3].map(|index| answer.after(index).parse()) {
-                [Ok(attempt), Ok(failures), Ok(crashes)] => Ok(Claim::Granted { attempt, failures, crashes }),
-                _ => Err(answer.unexpected()),
-            },
-            "held" => Ok(Claim::Held),
-            "not_due" => Ok(Claim::NotDue),
-            "over" => over(&answer).map(Claim::Over),
-            _ => Err(answer.unexpected()),
+        const OPERATION: &str = "store.claim";
+        let arguments = [worker.as_str(), isolation.as_str()];
+        for _ in 0..CLAIMS {
+            let answer = self.run(OPERATION, &self.scripts.claim, spec.id, &arguments).await?;
+            if answer.word() == "granted" {
+                return match [1, 2, 3].map(|index| answer.after(index).parse()) {
+                    [Ok(attempt), Ok(failures), Ok(crashes)] => {
+                        Ok(Claim::Granted { attempt, failures, crashes })
+                    }
+                    _ => Err(answer.unexpected()),
+                };
+            }
+            let [error, event] = record::expired(spec);
+            let arguments = [error.as_str(), &event];
+            let answer = self.healed(OPERATION, &self.scripts.settle, spec, 0, &arguments).await?;
+            match answer.word() {
+                "queued" => {}
+                "held" => return Ok(Claim::Held),
+                "not_due" => return Ok(Claim::NotDue),
+                "over" => return over(&answer).map(Claim::Over),
+                _ => return Err(answer.unexpected()),
+            }
         }
+        // Each time somebody else had claimed the job between our steps, and let it go.
+        Ok(Claim::Held)
     }
 
     /// All at once: the connection writes them as one pipeline.
@@ -85,23 +104,17 @@ impl RedisStore {
             Verdict::Fail(error) | Verdict::Retry { error, .. } => json(error),
             _ => String::new(),
         };
+        let number = attempt.to_string();
         let next = Next::of(Step::of(&finish.verdict, spec));
-        let (number, first) = (attempt.to_string(), finish.last.first.to_string());
-        let mut arguments = vec![
-            number.as_str(),
-            finish.outcome.as_str(),
-            &attempt_error,
-            next.state.as_str(),
-            &next.event,
-            &next.result,
-            &next.error,
-            next.dead_letter,
-            next.reason,
-            &next.run_at,
-            &first,
-        ];
-        arguments.extend(events(&finish.last));
-        let answer = self.healed("store.finish", &self.scripts.finish, spec, attempt, &arguments).await?;
+        let mut arguments = vec![number.as_str(), finish.outcome.as_str(), &attempt_error];
+        arguments.extend(next.words.iter().map(|word| &**word));
+        let first = finish.last.first.to_string();
+        if !finish.last.events.is_empty() {
+            arguments.push(&first);
+            arguments.extend(events(&finish.last));
+        }
+        let script = if next.ends { &self.scripts.finish } else { &self.scripts.hand_back };
+        let answer = self.healed("store.finish", script, spec, attempt, &arguments).await?;
         match answer.word() {
             "recorded" => Ok(Finished::Recorded),
             "lost" => Ok(Finished::Late),
@@ -125,7 +138,7 @@ impl RedisStore {
     async fn healed(
         &self,
         operation: &'static str,
-        script: &Script,
+        script: &JobScript,
         spec: &JobSpec,
         attempt: u32,
         arguments: &[&str],
@@ -153,36 +166,30 @@ fn events(batch: &EventBatch) -> impl Iterator<Item = &str> {
     batch.events.iter().flat_map(|event| [event.kind.as_str(), event.data.text()])
 }
 
-/// A step in the words of `finish.lua`; what doesn't apply is empty.
-#[derive(Default)]
+/// A step in the words of `finish.lua`, where the job ends, or of `hand_back.lua`; what doesn't apply is empty.
 struct Next {
-    state: String,
-    event: String,
-    result: String,
-    error: String,
-    dead_letter: &'static str,
-    reason: &'static str,
-    run_at: String,
+    ends: bool,
+    words: Vec<Cow<'static, str>>,
 }
 
 impl Next {
     fn of(step: Step) -> Self {
         match step {
-            Step::End(end) => Self {
-                state: end.state.to_string(),
-                event: end.event_data().text().to_owned(),
-                result: end.result.map(|result| result.text().to_owned()).unwrap_or_default(),
-                error: end.error.map(|error| json(&error)).unwrap_or_default(),
-                dead_letter: if end.dead_letter { "1" } else { "" },
-                ..Self::default()
-            },
-            Step::Continue { state, reason, at } => Self {
-                state: state.to_string(),
-                event: state_event_data(state, Some(reason)).text().to_owned(),
-                reason: reason.as_str(),
-                run_at: at.map(|at| at.millis().to_string()).unwrap_or_default(),
-                ..Self::default()
-            },
+            Step::End(end) => {
+                let (state, event) = (end.state.as_str().into(), end.event_data().text().to_owned().into());
+                let (field, text) = match (end.result, end.error) {
+                    (Some(result), _) => ("result", result.text().to_owned()),
+                    (None, error) => ("error", error.map(|error| json(&error)).unwrap_or_default()),
+                };
+                let dead_letter = if end.dead_letter { "1" } else { "" };
+                Self { ends: true, words: vec![state, event, field.into(), text.into(), dead_letter.into()] }
+            }
+            Step::Continue { state, reason, at } => {
+                let event = state_event_data(state, Some(reason)).text().to_owned();
+                let at = at.map(|at| at.millis().to_string()).unwrap_or_default();
+                let words = vec![state.as_str().into(), event.into(), reason.as_str().into(), at.into()];
+                Self { ends: false, words }
+            }
         }
     }
 }

@@ -5,18 +5,19 @@
 //! makes the record with that id.
 
 use std::collections::BTreeMap;
-use std::iter;
 
 use futures_util::future::try_join_all;
 use protocol::id::JobId;
 use protocol::job::{Job, JobSpec, Reason};
 use protocol::ports::{Confirmed, Created, Idempotency, NewJob, PortError};
 use protocol::state::JobState;
+use redis::{RedisWrite, Value};
 
 use super::{RedisStore, millis, record};
+use crate::connection::evaluate;
 use crate::error::Unreadable;
 use crate::fields::Fields;
-use crate::keys::{Index, SHARDS};
+use crate::keys::{Index, JobKey, SHARDS};
 
 const OPERATION: &str = "store.create";
 
@@ -57,13 +58,13 @@ impl RedisStore {
     }
 
     async fn clear_marks_of(&self, shard: u8, jobs: &[&Confirmed]) -> Result<(), PortError> {
-        let ids = jobs.iter().map(|confirmed| confirmed.job.to_string());
-        let ages = jobs.iter().map(|confirmed| millis(confirmed.began.elapsed()));
-        let arguments: Vec<String> = ids.chain(ages).collect();
-        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-        let records = jobs.iter().map(|confirmed| self.keys.job(confirmed.job));
-        let keys: Vec<String> = iter::once(self.keys.index(shard, Index::Outbox)).chain(records).collect();
-        self.connection.script("store.published", &self.scripts.published, &keys, &arguments).await?;
+        let script = &self.scripts.published;
+        let mut call = evaluate(script, 1 + jobs.len());
+        call.arg(self.keys.index(shard, Index::Outbox));
+        jobs.iter().for_each(|confirmed| self.keys.add(&mut call, confirmed.job, JobKey::Job));
+        jobs.iter().for_each(|confirmed| call.write_arg_fmt(confirmed.job));
+        jobs.iter().for_each(|confirmed| call.write_arg_fmt(confirmed.began.elapsed().as_millis()));
+        self.connection.script::<Value>("store.published", script, &call).await?;
         Ok(())
     }
 

@@ -115,8 +115,9 @@ impl RedisStore {
         let mut wanted = Vec::new();
         for (id, answer) in ids.iter().zip(self.connection.run_all(OPERATION, &commands).await?) {
             let (state, action): (Option<String>, Option<String>) = read(OPERATION, Some(answer))?;
-            let by_state = filter.states.is_empty()
-                || filter.states.iter().any(|wanted| state.as_deref() == Some(wanted.as_str()));
+            let state = state.as_deref().and_then(record::state);
+            let by_state =
+                filter.states.is_empty() || state.is_some_and(|state| filter.states.contains(&state));
             let by_action =
                 filter.action.is_none() || filter.action.as_ref().map(|a| a.as_str()) == action.as_deref();
             if by_state && by_action {

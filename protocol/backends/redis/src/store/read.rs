@@ -52,7 +52,7 @@ impl RedisStore {
             .map_err(|e| e.during(OPERATION))?;
         let last = events.last().map_or(after, |event| event.seq);
         let newest = seq.as_ref().and_then(|seq| seq.parse().ok()).unwrap_or(u64::MAX);
-        let over = JobState::from_name(state).is_some_and(JobState::is_terminal) && last >= newest;
+        let over = record::state(state).is_some_and(JobState::is_terminal) && last >= newest;
         let ended = over || events.last().is_some_and(|event| event.kind == EventKind::Result);
         Ok(Some(EventsPage { events, ended }))
     }

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use protocol::error::JobError;
 use protocol::event::{Event, EventKind};
 use protocol::id::WorkerId;
 use protocol::isolation::Isolation;
@@ -11,6 +12,7 @@ use protocol::json::Json;
 use protocol::lifecycle::End;
 use protocol::outcome::Outcome;
 use protocol::state::JobState;
+use protocol::time::Timestamp;
 
 use crate::error::Unreadable;
 use crate::fields::{Fields, instant, json, number};
@@ -21,7 +23,7 @@ pub(super) fn expired(spec: &JobSpec) -> [String; 2] {
     [json(&end.error), end.event_data().text().to_owned()]
 }
 
-/// What `record()` in the prelude takes: `ARGV[2..7]`.
+/// What `record()` in `scripts/parts/` takes: `ARGV[2..7]`.
 pub(super) fn arguments(spec: &JobSpec) -> [String; 6] {
     [
         spec.tenant.to_string(),
@@ -38,21 +40,52 @@ pub(super) fn spec(text: &str) -> Result<JobSpec, Unreadable> {
     serde_json::from_str(text).map_err(|_| Unreadable::at("the job's spec"))
 }
 
+/// The state of a record: the first word of its field.
+pub(super) fn state(text: &str) -> Option<JobState> {
+    text.split(' ').next().and_then(JobState::from_name)
+}
+
 /// The job of a record.
 pub(super) fn job(fields: &Fields) -> Result<Job, Unreadable> {
+    let now = fields.must("state", Now::of)?;
     Ok(Job {
         spec: spec(fields.text("spec").unwrap_or_default())?,
-        state: fields.must("state", JobState::from_name)?,
-        reason: fields.maybe("reason", Reason::from_name)?,
+        state: now.state,
+        reason: now.reason,
         attempts: attempts(fields)?,
         cancel_requested: fields.text("cancel").is_some(),
-        next_run_at: fields.maybe("run_at", instant)?,
+        next_run_at: now.next_run_at,
         result: fields.maybe("result", |text| Json::parse(text.to_owned()).ok())?,
         error: fields.maybe("error", |text| serde_json::from_str(text).ok())?,
-        finished_at: fields.maybe("finished_at", instant)?,
+        finished_at: now.finished_at,
         dead_letter: fields.text("dead").is_some(),
         last_seq: fields.must("seq", number)?,
     })
+}
+
+/// The field `state`: `queued <reason>`, `scheduled <reason> <next start>`, `running`, or how it ended and when.
+struct Now {
+    state: JobState,
+    reason: Option<Reason>,
+    next_run_at: Option<Timestamp>,
+    finished_at: Option<Timestamp>,
+}
+
+impl Now {
+    fn of(text: &str) -> Option<Self> {
+        let mut words = text.split(' ');
+        let state = JobState::from_name(words.next()?)?;
+        let mut now = Self { state, reason: None, next_run_at: None, finished_at: None };
+        if state.is_terminal() {
+            now.finished_at = Some(instant(words.next()?)?);
+        } else if state != JobState::Running {
+            now.reason = Some(Reason::from_name(words.next()?)?);
+            if state == JobState::Scheduled {
+                now.next_run_at = Some(instant(words.next()?)?);
+            }
+        }
+        words.next().is_none().then_some(now)
+    }
 }
 
 /// The event number `seq`, from its entry: `kind time attempt data`.
@@ -70,34 +103,44 @@ pub(super) fn event(seq: u64, entry: &str) -> Result<Event, Unreadable> {
     parts().ok_or_else(|| Unreadable::at(format!("the event {seq}")))
 }
 
-/// The attempts of a record: fields `a:<number>:<what>`.
+/// The attempts of a record: of the nth, `start:n` is `<time> <isolation> <worker>`, and `end:n` is
+/// `<time> <outcome> <error>`, where the error may be empty.
 fn attempts(fields: &Fields) -> Result<Vec<Attempt>, Unreadable> {
     let mut attempts = BTreeMap::new();
-    for (name, worker) in fields.iter() {
-        let Some(ordinal) = name.strip_prefix("a:").and_then(|rest| rest.strip_suffix(":w")) else {
-            continue;
-        };
-        let field = |what: &str| format!("a:{ordinal}:{what}");
-        let unreadable = || Unreadable::at(format!("the field {name}"));
-        let attempt = Attempt {
-            number: number(ordinal).ok_or_else(unreadable)?,
-            worker: WorkerId::new(worker).map_err(|_| unreadable())?,
-            // Releases that had none recorded nothing.
-            isolation: fields.maybe(&field("i"), Isolation::from_name)?.unwrap_or_default(),
-            started_at: fields.must(&field("s"), instant)?,
-            ended_at: fields.maybe(&field("e"), instant)?,
-            outcome: fields.maybe(&field("o"), Outcome::from_name)?,
-            error: fields.maybe(&field("x"), |text| serde_json::from_str(text).ok())?,
-        };
-        attempts.insert(attempt.number, attempt);
+    for (name, _) in fields.iter() {
+        let Some(ordinal) = name.strip_prefix("start:") else { continue };
+        let number = number(ordinal).ok_or_else(|| Unreadable::at(format!("the field {name}")))?;
+        let mut attempt = fields.must(name, |text| started(number, text))?;
+        if let Some((at, outcome, error)) = fields.maybe(&format!("end:{ordinal}"), ended)? {
+            (attempt.ended_at, attempt.outcome, attempt.error) = (Some(at), Some(outcome), error);
+        }
+        attempts.insert(number, attempt);
     }
     Ok(attempts.into_values().collect())
 }
 
+fn started(number: u32, text: &str) -> Option<Attempt> {
+    let mut words = text.splitn(3, ' ');
+    Some(Attempt {
+        number,
+        started_at: instant(words.next()?)?,
+        isolation: Isolation::from_name(words.next()?)?,
+        worker: WorkerId::new(words.next()?).ok()?,
+        ended_at: None,
+        outcome: None,
+        error: None,
+    })
+}
+
+fn ended(text: &str) -> Option<(Timestamp, Outcome, Option<JobError>)> {
+    let mut words = text.splitn(3, ' ');
+    let (at, outcome) = (instant(words.next()?)?, Outcome::from_name(words.next()?)?);
+    let error = Some(words.next()?).filter(|text| !text.is_empty());
+    Some((at, outcome, error.map(serde_json::from_str).transpose().ok()?))
+}
+
 #[cfg(test)]
 mod tests {
-    use protocol::time::Timestamp;
-
     use super::*;
 
     const SPEC: &str = include_str!("../../../../fixtures/envelope-v1.json");
@@ -112,14 +155,36 @@ mod tests {
 
     #[test]
     fn a_record_reads_back() {
-        let record = [("a:2:w", "w2"), ("a:2:s", "7"), ("a:1:w", "w1"), ("a:1:s", "5"), ("a:1:e", "6")];
-        let record: Vec<_> =
-            record.into_iter().chain([("a:1:o", "crashed"), ("a:2:i", "gate"), ("cancel", "1")]).collect();
+        let error = r#"{"code":"worker_crashed","message":"a b"}"#;
+        let crash = format!("6 crashed {error}");
+        let record = [("start:2", "7 gate w2"), ("start:1", "5 none w1"), ("end:1", &crash), ("cancel", "1")];
         let job = job(&fields(&record)).unwrap();
-        assert_eq!(job.attempts.iter().map(|attempt| attempt.number).collect::<Vec<_>>(), [1, 2]);
-        assert_eq!((job.crashes(), job.last_seq, job.cancel_requested), (1, 2, true));
-        assert_eq!(job.attempts[1].started_at, Timestamp::from_millis(7));
-        assert_eq!([0, 1].map(|n: usize| job.attempts[n].isolation), [Isolation::None, Isolation::Gate]);
+        assert_eq!(
+            (job.state, job.crashes(), job.last_seq, job.cancel_requested),
+            (JobState::Running, 1, 2, true)
+        );
+        let [one, two] = job.attempts.as_slice() else { panic!("two attempts: {:?}", job.attempts) };
+        assert_eq!((one.number, one.worker.as_str(), one.isolation), (1, "w1", Isolation::None));
+        assert_eq!(one.ended_at, Some(Timestamp::from_millis(6)));
+        assert_eq!(one.error.as_ref().map(|error| error.message.as_str()), Some("a b"));
+        assert_eq!(
+            (two.number, two.started_at, two.isolation),
+            (2, Timestamp::from_millis(7), Isolation::Gate)
+        );
+        assert_eq!((two.ended_at, two.outcome, &two.error), (None, None, &None));
+    }
+
+    #[test]
+    fn a_state_says_why_and_when() {
+        let now = |text| {
+            let now = Now::of(text).unwrap();
+            (now.state, now.reason, now.next_run_at, now.finished_at)
+        };
+        let at = Some(Timestamp::from_millis(5));
+        assert_eq!(now("running"), (JobState::Running, None, None, None));
+        assert_eq!(now("queued worker_lost"), (JobState::Queued, Some(Reason::WorkerLost), None, None));
+        assert_eq!(now("scheduled not_due 5"), (JobState::Scheduled, Some(Reason::NotDue), at, None));
+        assert_eq!(now("succeeded 5"), (JobState::Succeeded, None, None, at));
     }
 
     #[test]
@@ -135,10 +200,14 @@ mod tests {
             ("spec", "{"),
             ("state", "asleep"),
             ("seq", "-1"),
-            ("a:x:w", "w"),
-            ("a:1:w", "w"),
-            ("a:99999999999:w", "w"),
-            ("run_at", "soon"),
+            ("state", "queued"),
+            ("state", "scheduled not_due soon"),
+            ("state", "failed"),
+            ("state", "running 5"),
+            ("start:x", "5 none w"),
+            ("start:1", "5 none"),
+            ("start:1", "5 w w"),
+            ("start:99999999999", "5 none w"),
             ("result", "{"),
             ("error", "[]"),
         ] {

@@ -1,8 +1,9 @@
-//! The Lua scripts of the store: each is a table of constants, the prelude that all share, and its own file.
+//! The Lua scripts of the store. A script is put together of what its text names: constants, keys, functions of
+//! `scripts/parts/`, and its own file. So it makes on each call only what it needs, and declares the keys that it uses.
 //!
 //! The texts of events and errors come from `protocol::lifecycle`, so that every backend writes the same.
 
-use std::fmt::Write;
+use std::collections::VecDeque;
 
 use protocol::deadline;
 use protocol::isolation::Isolation;
@@ -14,41 +15,74 @@ use redis::Script;
 
 use super::millis;
 use crate::fields::{json, quoted};
-use crate::keys::Keys;
+use crate::keys::{JobKey, KEPT, Keys};
+
+/// What every job script starts with.
+const BASE: &str = include_str!("../../scripts/parts/base.lua");
+
+/// Functions that scripts share, by name; each may call those before it.
+const PARTS: [(&str, &str); 17] = [
+    ("read", include_str!("../../scripts/parts/read.lua")),
+    ("tell", include_str!("../../scripts/parts/tell.lua")),
+    ("over", include_str!("../../scripts/parts/over.lua")),
+    ("lease", include_str!("../../scripts/parts/lease.lua")),
+    ("refusal", include_str!("../../scripts/parts/refusal.lua")),
+    ("add_batch", include_str!("../../scripts/parts/add_batch.lua")),
+    ("record", include_str!("../../scripts/parts/record.lua")),
+    ("queue", include_str!("../../scripts/parts/queue.lua")),
+    ("schedule", include_str!("../../scripts/parts/schedule.lua")),
+    ("start", include_str!("../../scripts/parts/start.lua")),
+    ("ended", include_str!("../../scripts/parts/ended.lua")),
+    ("leave", include_str!("../../scripts/parts/leave.lua")),
+    ("end_job", include_str!("../../scripts/parts/end_job.lua")),
+    ("expire", include_str!("../../scripts/parts/expire.lua")),
+    ("give_up", include_str!("../../scripts/parts/give_up.lua")),
+    ("cancel", include_str!("../../scripts/parts/cancel.lua")),
+    ("lapse", include_str!("../../scripts/parts/lapse.lua")),
+];
+
+/// A script about one job.
+pub(super) struct JobScript {
+    pub(super) script: Script,
+    /// The keys that it declares, in its order.
+    pub(super) keys: Vec<JobKey>,
+}
 
 /// One script per change.
 pub(super) struct Scripts {
-    pub(super) create: Script,
-    pub(super) restore: Script,
+    pub(super) create: JobScript,
+    pub(super) restore: JobScript,
     pub(super) published: Script,
-    pub(super) claim: Script,
-    pub(super) renew: Script,
-    pub(super) append: Script,
-    pub(super) finish: Script,
-    pub(super) cancel: Script,
-    pub(super) outbox: Script,
-    pub(super) due: Script,
-    pub(super) reap: Script,
-    pub(super) expire: Script,
-    pub(super) reply: Script,
-    pub(super) remove: Script,
+    pub(super) claim: JobScript,
+    pub(super) settle: JobScript,
+    pub(super) renew: JobScript,
+    pub(super) append: JobScript,
+    pub(super) finish: JobScript,
+    pub(super) hand_back: JobScript,
+    pub(super) cancel: JobScript,
+    pub(super) outbox: JobScript,
+    pub(super) due: JobScript,
+    pub(super) reap: JobScript,
+    pub(super) expire: JobScript,
+    pub(super) reply: JobScript,
+    pub(super) remove: JobScript,
 }
 
 impl Scripts {
     pub(super) fn new(keys: &Keys, options: &StoreOptions) -> Self {
         let constants = constants(keys, options);
-        let script = |own: &str| {
-            Script::new(&format!("{constants}{}{own}", include_str!("../../scripts/prelude.lua")))
-        };
+        let script = |own: &str| JobScript::new(&constants, own);
         Self {
             create: script(include_str!("../../scripts/create.lua")),
             restore: script(include_str!("../../scripts/restore.lua")),
-            // Not about one job: without the prelude.
+            // Not about one job: all its own.
             published: Script::new(include_str!("../../scripts/published.lua")),
             claim: script(include_str!("../../scripts/claim.lua")),
+            settle: script(include_str!("../../scripts/settle.lua")),
             renew: script(include_str!("../../scripts/renew.lua")),
             append: script(include_str!("../../scripts/append.lua")),
             finish: script(include_str!("../../scripts/finish.lua")),
+            hand_back: script(include_str!("../../scripts/hand_back.lua")),
             cancel: script(include_str!("../../scripts/cancel.lua")),
             outbox: script(include_str!("../../scripts/outbox.lua")),
             due: script(include_str!("../../scripts/due.lua")),
@@ -60,52 +94,103 @@ impl Scripts {
     }
 }
 
-/// The Lua table `CONST`: what is the same for every job of an installation.
-fn constants(keys: &Keys, options: &StoreOptions) -> String {
-    let numbers = [
-        ("lease", millis(options.lease)),
-        ("retention", millis(options.retention)),
-        ("grace", millis(deadline::GRACE)),
-        ("crashes", options.crashes.to_string()),
-    ];
+impl JobScript {
+    /// Puts in front of a script's own text what it names.
+    fn new(constants: &[(&str, String)], own: &str) -> Self {
+        let mut texts = VecDeque::from([own.to_owned()]);
+        for (name, part) in PARTS.iter().rev() {
+            if texts.iter().any(|text| names(text, &format!("{name}("))) {
+                texts.push_front((*part).to_owned());
+            }
+        }
+        texts.push_front(BASE.to_owned());
+        let named = |name: &str| texts.iter().any(|text| names(text, name));
+        let mut header = String::new();
+        for (name, value) in constants.iter().filter(|(name, _)| named(name)) {
+            header.push_str(&format!("local {name} = {value}\n"));
+        }
+        let keys: Vec<_> = JobKey::ALL.into_iter().filter(|(name, _)| named(name)).collect();
+        for (place, (name, _)) in (1..).zip(&keys) {
+            header.push_str(&format!("local {name} = KEYS[{place}]\n"));
+        }
+        texts.push_front(header);
+        let script = Script::new(&texts.into_iter().collect::<String>());
+        Self { script, keys: keys.into_iter().map(|(_, key)| key).collect() }
+    }
+}
+
+/// Whether the Lua text has this name, or this call (a name with its bracket).
+fn names(text: &str, name: &str) -> bool {
+    let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    text.match_indices(name).any(|(at, _)| {
+        let (before, after) = (&text[..at], &text[at + name.len()..]);
+        !before.ends_with(word) && (name.ends_with('(') || !after.starts_with(word))
+    })
+}
+
+/// What is the same for every job of an installation: names and values in Lua.
+fn constants(keys: &Keys, options: &StoreOptions) -> Vec<(&'static str, String)> {
     let event = |state, reason| state_event_data(state, reason).text().to_owned();
     let (cancelled, given_up) = (End::cancelled(), End::given_up(options.crashes));
-    let texts = [
-        ("wake", keys.wake()),
-        ("cancel", keys.cancel()),
-        ("unknown_worker", UNKNOWN_WORKER.to_owned()),
-        ("unknown_isolation", Isolation::None.as_str().to_owned()),
-        ("queued_event", event(JobState::Queued, Some(Reason::AwaitingWorker))),
-        ("not_due_event", event(JobState::Scheduled, Some(Reason::NotDue))),
-        ("running_event", event(JobState::Running, None)),
-        ("worker_lost_event", event(JobState::Queued, Some(Reason::WorkerLost))),
-        ("crash_error", json(&worker_lost())),
-        ("cancelled_error", json(&cancelled.error)),
-        ("cancelled_event", cancelled.event_data().text().to_owned()),
-        ("given_up_error", json(&given_up.error)),
-        ("given_up_event", given_up.event_data().text().to_owned()),
-    ];
-    let mut table = String::from("local CONST = {\n");
-    for (name, number) in numbers {
-        // Writing to a string can't fail.
-        let _ = writeln!(table, "    {name} = {number},");
-    }
-    for (name, text) in texts {
-        let _ = writeln!(table, "    {name} = {},", quoted(&text));
-    }
-    table.push_str("}\n");
-    table
+    vec![
+        ("LEASE", millis(options.lease)),
+        ("RETENTION", millis(options.retention)),
+        ("GRACE", millis(deadline::GRACE)),
+        ("KEPT", KEPT.to_string()),
+        ("CRASHES", options.crashes.to_string()),
+        ("WAKE", quoted(&keys.wake())),
+        ("CANCEL", quoted(&keys.cancel())),
+        ("UNKNOWN_WORKER", quoted(UNKNOWN_WORKER)),
+        ("UNKNOWN_ISOLATION", quoted(Isolation::None.as_str())),
+        ("QUEUED_EVENT", quoted(&event(JobState::Queued, Some(Reason::AwaitingWorker)))),
+        ("NOT_DUE_EVENT", quoted(&event(JobState::Scheduled, Some(Reason::NotDue)))),
+        ("RUNNING_EVENT", quoted(&event(JobState::Running, None))),
+        ("WORKER_LOST_EVENT", quoted(&event(JobState::Queued, Some(Reason::WorkerLost)))),
+        ("CRASH_ERROR", quoted(&json(&worker_lost()))),
+        ("CANCELLED_ERROR", quoted(&json(&cancelled.error))),
+        ("CANCELLED_EVENT", quoted(cancelled.event_data().text())),
+        ("GIVEN_UP_ERROR", quoted(&json(&given_up.error))),
+        ("GIVEN_UP_EVENT", quoted(given_up.event_data().text())),
+    ]
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::keys::Index;
+
+    fn script(own: &str) -> JobScript {
+        JobScript::new(&constants(&Keys::new("s"), &StoreOptions::default()), own)
+    }
 
     #[test]
-    fn constants_are_one_table() {
-        let table = constants(&Keys::new("s"), &StoreOptions::default());
-        assert!(table.contains("    lease = 1500,\n"));
-        assert!(table.contains("    wake = 's:wake',\n"));
-        assert!(table.contains(r#"running_event = '{"state":"running"}'"#));
+    fn a_script_has_what_it_names_and_no_more() {
+        let scripts = Scripts::new(&Keys::new("s"), &StoreOptions::default());
+        let leases = JobKey::Index(Index::Leases);
+        assert_eq!(scripts.claim.keys, [JobKey::Job, JobKey::Events, leases]);
+        assert_eq!(scripts.renew.keys, [JobKey::Job, leases]);
+        assert_eq!(script("return JOBS .. OUTBOXES").keys, [JobKey::Index(Index::Jobs)]);
+        // What a part calls comes along, before it.
+        let keys = script("give_up(read())").keys;
+        assert!(keys.contains(&JobKey::Index(Index::Dead)) && keys.contains(&leases), "{keys:?}");
+    }
+
+    #[test]
+    fn constants_are_lua() {
+        let constants = constants(&Keys::new("s"), &StoreOptions::default());
+        for constant in
+            [("LEASE", "1500"), ("WAKE", "'s:wake'"), ("RUNNING_EVENT", r#"'{"state":"running"}'"#)]
+        {
+            assert!(
+                constants.iter().any(|(name, value)| (*name, value.as_str()) == constant),
+                "{constant:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_name_is_a_whole_word() {
+        assert!(names("a(JOB)", "JOB") && names("x lease() y", "lease(") && names("lease(a", "lease("));
+        assert!(!names("JOBS MY_JOB", "JOB") && !names("release() lease", "lease("));
     }
 }

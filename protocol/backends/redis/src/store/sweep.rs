@@ -11,12 +11,13 @@ use futures_util::future::try_join_all;
 use protocol::id::JobId;
 use protocol::job::{Job, JobSpec};
 use protocol::ports::PortError;
-use redis::{Pipeline, Script};
+use redis::Pipeline;
 
+use super::scripts::JobScript;
 use super::{RedisStore, millis, record};
 use crate::error::Unreadable;
 use crate::fields::{Fields, read, rows};
-use crate::keys::{Index, SHARDS};
+use crate::keys::{Index, KEPT, SHARDS};
 
 /// How often a sweep looks again where others were faster. An end to it: some entries stay, a job for instance
 /// that is due and past its deadline until that is swept.
@@ -27,6 +28,8 @@ const ROUNDS: usize = 16;
 struct Sweep {
     operation: &'static str,
     index: Index,
+    /// What comes before an entry's time: only entries from here on are meant.
+    base: i64,
     /// How long ago an entry's time must be.
     age: Duration,
     limit: usize,
@@ -41,28 +44,30 @@ struct Entry {
 
 impl RedisStore {
     pub(super) async fn sweep_outbox(&self, age: Duration, limit: usize) -> Result<Vec<JobSpec>, PortError> {
-        let sweep = Sweep { operation: "store.outbox", index: Index::Outbox, age, limit };
+        let sweep = Sweep { operation: "store.outbox", index: Index::Outbox, base: 0, age, limit };
         self.take(sweep, &self.scripts.outbox, |_| vec![millis(age)]).await
     }
 
     pub(super) async fn sweep_due(&self, limit: usize) -> Result<Vec<JobSpec>, PortError> {
-        let sweep = Sweep { operation: "store.due", index: Index::Due, age: Duration::ZERO, limit };
+        let sweep = Sweep { operation: "store.due", index: Index::Due, base: 0, age: Duration::ZERO, limit };
         self.take(sweep, &self.scripts.due, |_| Vec::new()).await
     }
 
     pub(super) async fn sweep_leases(&self, limit: usize) -> Result<Vec<JobSpec>, PortError> {
-        let sweep = Sweep { operation: "store.reap", index: Index::Leases, age: Duration::ZERO, limit };
+        let sweep =
+            Sweep { operation: "store.reap", index: Index::Leases, base: 0, age: Duration::ZERO, limit };
         self.take(sweep, &self.scripts.reap, |spec| record::expired(spec).into()).await
     }
 
     pub(super) async fn sweep_deadlines(&self, limit: usize) -> Result<usize, PortError> {
-        let sweep = Sweep { operation: "store.expire", index: Index::Deadlines, age: Duration::ZERO, limit };
+        let sweep =
+            Sweep { operation: "store.expire", index: Index::Ends, base: 0, age: Duration::ZERO, limit };
         let taken = self.take(sweep, &self.scripts.expire, |spec| record::expired(spec).into()).await?;
         Ok(taken.len())
     }
 
     pub(super) async fn sweep_replies(&self, age: Duration, limit: usize) -> Result<Vec<Job>, PortError> {
-        let sweep = Sweep { operation: "store.replies", index: Index::Replies, age, limit };
+        let sweep = Sweep { operation: "store.replies", index: Index::Replies, base: 0, age, limit };
         let age = &millis(age);
         self.fill(sweep, |entry| async move {
             let answer = self.run(sweep.operation, &self.scripts.reply, entry.job, &[age]).await?;
@@ -78,8 +83,13 @@ impl RedisStore {
     }
 
     pub(super) async fn sweep_finished(&self, limit: usize) -> Result<usize, PortError> {
-        let sweep =
-            Sweep { operation: "store.remove_old", index: Index::Finished, age: Duration::ZERO, limit };
+        let sweep = Sweep {
+            operation: "store.remove_old",
+            index: Index::Ends,
+            base: KEPT,
+            age: Duration::ZERO,
+            limit,
+        };
         let removed = self.fill(sweep, |entry| async move {
             let answer = self.run(sweep.operation, &self.scripts.remove, entry.job, &[&entry.member]).await?;
             Ok((answer.word() == "taken").then_some(()))
@@ -103,7 +113,7 @@ impl RedisStore {
     async fn take(
         &self,
         sweep: Sweep,
-        script: &Script,
+        script: &JobScript,
         arguments: impl Fn(&JobSpec) -> Vec<String>,
     ) -> Result<Vec<JobSpec>, PortError> {
         let arguments = &arguments;
@@ -158,21 +168,22 @@ impl RedisStore {
         let mut heads = redis::pipe();
         heads.cmd("TIME");
         for shard in 0..SHARDS {
-            heads.cmd("ZRANGE").arg(self.keys.index(shard, sweep.index)).arg(0).arg(0).arg("WITHSCORES");
+            heads.cmd("ZRANGE").arg(self.keys.index(shard, sweep.index)).arg(sweep.base).arg("+inf");
+            heads.arg("BYSCORE").arg("LIMIT").arg(0).arg(1).arg("WITHSCORES");
         }
         let mut answers = self.connection.run_all(sweep.operation, &heads).await?.into_iter();
         let (seconds, micros): (i64, i64) = read(sweep.operation, answers.next())?;
         let age = i64::try_from(sweep.age.as_millis()).unwrap_or(i64::MAX);
-        let latest = (seconds * 1_000 + micros / 1_000).saturating_sub(age);
+        let latest = sweep.base.saturating_add((seconds * 1_000 + micros / 1_000).saturating_sub(age));
 
         let (mut shards, mut commands) = (Vec::new(), Pipeline::new());
         for (shard, head) in (0..SHARDS).zip(answers) {
             let head: Vec<(String, f64)> = read(sweep.operation, Some(head))?;
             // Instants in milliseconds fit a double exactly.
-            #[expect(clippy::cast_precision_loss, reason = "instants have 41 bits")]
+            #[expect(clippy::cast_precision_loss, reason = "instants have 41 bits, and the base 50")]
             if head.first().is_some_and(|(_, score)| *score <= latest as f64) {
                 shards.push(shard);
-                commands.cmd("ZRANGE").arg(self.keys.index(shard, sweep.index)).arg("-inf").arg(latest);
+                commands.cmd("ZRANGE").arg(self.keys.index(shard, sweep.index)).arg(sweep.base).arg(latest);
                 commands.arg("BYSCORE").arg("LIMIT").arg(0).arg(rows(sweep.limit)).arg("WITHSCORES");
             }
         }
