@@ -18,7 +18,7 @@ pub(crate) const WIDTH: usize = 64;
 
 /// Connections that submit batches, and the jobs of each batch.
 const BATCHES: usize = 8;
-const BATCH: u64 = 100;
+const BATCH: u64 = 500;
 
 /// How a caller gets the result of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

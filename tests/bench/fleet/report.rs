@@ -12,11 +12,11 @@ const PEERS: [&str; 3] = ["Celery", "Dramatiq", "Taskiq"];
 type Row = (&'static str, &'static str, &'static str);
 
 const THROUGHPUT: &[Row] = &[
-    ("no-op, warm process: in batches of 100", "throughput.noop_warm_batch", "throughput.noop"),
+    ("no-op, warm process: in batches of 500", "throughput.noop_warm_batch", "throughput.noop"),
     ("… all jobs, then all results", "throughput.noop_warm_all", "throughput.noop"),
     ("… in a closed loop of 64", "throughput.noop_warm", "throughput.noop"),
     ("… by `202` and `GET …?wait`", "throughput.noop_warm_polled", "throughput.noop"),
-    ("no-op, fresh process: in batches of 100", "throughput.noop_fresh_batch", "throughput.noop"),
+    ("no-op, fresh process: in batches of 500", "throughput.noop_fresh_batch", "throughput.noop"),
     ("… all jobs, then all results", "throughput.noop_fresh_all", "throughput.noop"),
     ("… in a closed loop of 64", "throughput.noop_fresh", "throughput.noop"),
     ("1 ms of CPU, warm", "throughput.cpu_warm", "throughput.cpu"),

@@ -18,7 +18,7 @@ from . import confine, invoke, loader
 from .capture import Capture
 from .context import Context
 from .failure import of_exception
-from .frames import Channel, encode, encode_value
+from .frames import Channel, encode, encode_chunk, encode_result
 
 PR_SET_PDEATHSIG = 1
 MIB = 1024 * 1024
@@ -137,7 +137,7 @@ def run(handler: loader.Handler, call: dict[str, Any], channel: Channel, capture
 
     def send_chunk(text: bytes) -> None:
         capture.flush()
-        channel.send(encode_value("chunk", text))
+        channel.send(encode_chunk(text))
 
     def send_progress(fraction: float, message: str | None) -> None:
         capture.flush()
@@ -146,7 +146,7 @@ def run(handler: loader.Handler, call: dict[str, Any], channel: Channel, capture
     chunks = invoke.Chunks(send_chunk, limits["chunk_bytes"], limits["result_bytes"])
     context = Context(call["context"], send_progress)
     result = invoke.invoke(handler, call["input"], context, chunks, limits["result_bytes"])
-    return encode_value("result", result, call=call["call"], reusable=threading.active_count() == 1)
+    return encode_result(call["call"], result, threading.active_count() == 1)
 
 
 def flush(capture: Capture) -> None:

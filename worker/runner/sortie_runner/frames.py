@@ -18,18 +18,27 @@ CALL_BYTES = 4 * 1024 * 1024
 READ_BYTES = 16 * 1024
 # Exit status of a process whose channel is gone: the handler closed it, or the worker is dead.
 CHANNEL_GONE = 70
+# Made once: `json.dumps` would make one for each frame.
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+# Without the looks for white space around the object: the worker writes none.
+_decode = json.JSONDecoder().raw_decode
 
 
 def encode(kind: str, fields: dict[str, Any]) -> bytes:
     """A frame. Text that is no Unicode (a lone surrogate) is written as question marks."""
-    body = json.dumps({"kind": kind, **fields}, ensure_ascii=False, separators=(",", ":"))
+    body = _encode({"kind": kind, **fields})
     return _framed(body.encode("utf-8", "replace"))
 
 
-def encode_value(kind: str, value: bytes, **fields: Any) -> bytes:
-    """A frame whose field `value` is JSON text that has been made and checked before."""
-    head = json.dumps({"kind": kind, **fields}, separators=(",", ":"))[:-1]
-    return _framed(head.encode() + b',"value":' + value + b"}")
+def encode_chunk(value: bytes) -> bytes:
+    """A `chunk` frame; the value is JSON text that has been made and checked before."""
+    return _framed(b'{"kind":"chunk","value":' + value + b"}")
+
+
+def encode_result(call: int, value: bytes, reusable: bool) -> bytes:
+    """A `result` frame, likewise. Written by hand: there is one in every call."""
+    head = f'{{"kind":"result","call":{call},"reusable":{"true" if reusable else "false"},"value":'
+    return _framed(head.encode() + value + b"}")
 
 
 def _framed(body: bytes) -> bytes:
@@ -73,7 +82,7 @@ class Channel:
         if size > CALL_BYTES:
             os._exit(CHANNEL_GONE)
         body = self._exactly(size)
-        return None if body is None else json.loads(body)
+        return None if body is None else _decode(body.decode())[0]
 
     def disown(self) -> None:
         """Closes the channel in a process that the handler forked: only the process of the call may answer."""

@@ -8,12 +8,14 @@ from .failure import Failure
 
 # protocol/src/json.rs
 DEPTH = 64
+# Made once: `json.dumps` would make one for each value.
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
 
 def encode(value: Any, what: str, limit: int) -> bytes:
     """JSON text of `value`; fails with `output_not_json` or `output_too_large`."""
     _check(value, what, "", 0)
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+    text = _encode(value).encode()
     if len(text) > limit:
         raise Failure("output_too_large", f"{what} has {len(text):,} bytes of JSON; it may have {limit:,}")
     return text

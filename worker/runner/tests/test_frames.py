@@ -20,11 +20,11 @@ class Frames(unittest.TestCase):
         value = '{"a":"é","b":[1.50,null]}'.encode()
         details = {"type": "ValueError", "traceback": "…"}
         made = {
-            "chunk": frames.encode_value("chunk", value),
+            "chunk": frames.encode_chunk(value),
             "log": frames.encode("log", {"stream": "stderr", "text": "tired ☕\n"}),
             "progress": frames.encode("progress", {"fraction": 0.25, "message": "a quarter"}),
             "progress_bare": frames.encode("progress", {"fraction": 1.0, "message": None}),
-            "result": frames.encode_value("result", b"null", call=7, reusable=True),
+            "result": frames.encode_result(7, b"null", True),
             "failure": frames.encode(
                 "failure", {"call": 1, "code": "handler_raised", "message": "ValueError: no", "details": details}
             ),

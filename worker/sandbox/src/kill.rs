@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
@@ -52,10 +52,15 @@ impl Process {
 
     /// True if it has ended, whether or not somebody has waited for it.
     pub fn has_ended(&self) -> bool {
-        let mut watched = [PollFd::new(self.pidfd.get_ref(), PollFlags::IN)];
-        let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
-        matches!(rustix::event::poll(&mut watched, Some(&at_once)), Ok(1))
+        is_readable(self.pidfd.get_ref())
     }
+}
+
+/// True if the descriptor has something to read, a connection to accept or, of a process, its end to tell; at once.
+pub fn is_readable(descriptor: &impl AsFd) -> bool {
+    let mut watched = [PollFd::new(descriptor, PollFlags::IN)];
+    let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+    matches!(rustix::event::poll(&mut watched, Some(&at_once)), Ok(1))
 }
 
 /// Kills the process `root` and everything that descends from it; blocks for a moment. `root` must not have been

@@ -5,8 +5,8 @@
 //! order (`helper`, `namespaces`, `mounts`) and then becomes the program of a [`Policy`]. [`tree`] says what file
 //! system a Python needs, [`filters`] which system calls it may make. [`probe_host`] tries what the host allows and
 //! [`decide`] says what follows; [`probe`] asks what an interpreter can do. [`Control`] is the socket to a launched
-//! program, [`Process`] and [`kill_tree`] end processes, [`memory_below`] says how much memory they have, [`Lone`] and [`Room`] whether one left
-//! something.
+//! program, [`Process`] and [`kill_tree`] end processes, [`is_readable`] asks a descriptor, [`memory_below`] says how much
+//! memory they have, [`Lone`] and [`Room`] whether one left something.
 
 mod cgroup;
 mod control;
@@ -29,7 +29,7 @@ pub use control::{Control, Packet};
 pub use helper::{SUBCOMMAND, helper_main};
 pub use host::{Finding, HostError, PIECES, Piece, probe_host};
 pub use isolation::{Isolation, Missing, Plan, decide};
-pub use kill::{Process, kill_tree};
+pub use kill::{Process, is_readable, kill_tree};
 pub use launch::{Launched, launch};
 pub use lone::{Lone, Room};
 pub use memory::memory_below;

@@ -124,7 +124,8 @@ impl SlotGate {
         let call = Arc::new(Call::new(policy));
         let mut now = self.slot.now();
         if let Some(listener) = &now.listener {
-            while listener.accept().is_ok() {}
+            // To ask first is a fifth of the price of an `accept` that finds none.
+            while sandbox::is_readable(listener) && listener.accept().is_ok() {}
         }
         if let Some(before) = now.call.replace(call.clone()) {
             before.close();

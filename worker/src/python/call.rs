@@ -65,7 +65,7 @@ impl CallProcess {
     pub(super) async fn converse(&mut self, number: u32, call: &[u8], events: &EventSink) -> Option<Answer> {
         let mut talk = Talk { number, events, merger: Merger::default(), raw: RawText::default() };
         let mut raw_open = true;
-        let mut piece = vec![0; RAW_BYTES];
+        let mut piece = Vec::with_capacity(RAW_BYTES);
         // A process that is dead can't be written to; reading tells the same.
         let _ = self.calls.write_all(call).await;
         let answer = loop {
@@ -78,15 +78,15 @@ impl CallProcess {
                         Err(error) => break Some(Answer::Broke(error)),
                     }
                 }
-                read = self.output.read(&mut piece), if raw_open => match read {
-                    Ok(size) if size > 0 => talk.hear_raw(&piece[..size]).await,
+                read = self.output.read_buf(&mut piece), if raw_open => match read {
+                    Ok(size) if size > 0 => talk.hear_raw(&mut piece).await,
                     _ => raw_open = false,
                 },
             }
         };
         for _ in 0..RAW_REST {
-            match self.output.try_read(&mut piece) {
-                Ok(size) if size > 0 => talk.hear_raw(&piece[..size]).await,
+            match self.output.try_read_buf(&mut piece) {
+                Ok(size) if size > 0 => talk.hear_raw(&mut piece).await,
                 _ => break,
             }
         }
@@ -139,8 +139,10 @@ impl Talk<'_> {
         }
     }
 
-    async fn hear_raw(&mut self, bytes: &[u8]) {
-        let text = self.raw.push(bytes).map(|text| (LogStream::Stdout, text));
+    /// Takes a piece of raw output out of its buffer.
+    async fn hear_raw(&mut self, piece: &mut Vec<u8>) {
+        let text = self.raw.push(piece).map(|text| (LogStream::Stdout, text));
+        piece.clear();
         self.log(text).await;
     }
 

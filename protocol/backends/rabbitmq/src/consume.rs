@@ -21,17 +21,15 @@ use tokio_util::task::TaskTracker;
 use crate::connection::{Link, Server, Session, State, answer, supervise};
 use crate::delivery::{Buffer, Held, Incoming, Settle};
 use crate::error::Trouble;
+use crate::gather::{self, Gathering};
 use crate::ledger::Ledger;
 use crate::topology::Topology;
 use crate::unreadable;
 
 /// The most that a quorum queue hands to one consumer.
 const PREFETCH_CEILING: u16 = 2_000;
-/// Acks that go out together, at least if so many wait.
-const SETTLE_BATCH: usize = 256;
-/// What is to be told to the server is gathered for so long after it was last told something, unless that is all there
-/// is to tell.
-const GATHER: Duration = Duration::from_millis(2);
+/// What became of messages, heard at a time.
+const HEARD: usize = 256;
 /// How often the session looks whether it is alive, and for messages that nobody takes.
 const CHECK: Duration = Duration::from_millis(500);
 /// How long a session goes carefully. The unreadable message may have gone to someone else.
@@ -172,17 +170,23 @@ impl Session for Consuming {
             floor.begin(*id, wanted).await?;
         }
         state.send_replace(State::Ready(()));
-        let mut batch = Vec::new();
-        let mut gathered = Instant::now();
+        let (mut heard, mut gathering) = (Vec::new(), Gathering::new(Instant::now()));
         let mut check = tokio::time::interval(CHECK);
         check.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
+            let out = floor.ledger.out();
+            let due = gathering.due(out, self.may_wait(out));
             tokio::select! {
                 Some(arrived) = floor.arrivals.next(), if !floor.arrivals.is_empty() => {
                     self.hand_over(arrived, &mut floor)?;
                 }
-                _ = floor.settled.recv_many(&mut batch, SETTLE_BATCH) => {}
-                () = tokio::time::sleep_until(gathered), if !batch.is_empty() => {}
+                _ = floor.settled.recv_many(&mut heard, HEARD) => {
+                    let now = Instant::now();
+                    heard.drain(..).for_each(|settle| gathering.add(settle, now));
+                }
+                () = tokio::time::sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
+                    floor.settle(gathering.take(Instant::now())).await?;
+                }
                 Some(change) = self.news.recv() => match change {
                     Change::Begin(id, wanted) => {
                         floor.begin(id, &wanted).await?;
@@ -206,16 +210,12 @@ impl Session for Consuming {
                     self.wanted.values().for_each(|wanted| wanted.buffer.give_back());
                 }
                 () = stop.cancelled() => {
+                    let now = Instant::now();
                     while let Ok(settle) = floor.settled.try_recv() {
-                        batch.push(settle);
+                        gathering.add(settle, now);
                     }
-                    return floor.settle(&mut batch).await;
+                    return floor.settle(gathering.take(now)).await;
                 }
-            }
-            let complete = batch.len() >= SETTLE_BATCH.min(floor.ledger.out());
-            if !batch.is_empty() && (complete || Instant::now() >= gathered) {
-                floor.settle(&mut batch).await?;
-                gathered = Instant::now() + GATHER;
             }
         }
     }
@@ -247,6 +247,13 @@ impl Consuming {
                 Change::End(id) => drop(self.wanted.remove(&id)),
             }
         }
+    }
+
+    /// How many messages may wait for their ack at leisure while so many are out: none where they come one at a time,
+    /// or where nobody wants any more.
+    fn may_wait(&self, out: usize) -> usize {
+        let of = |wanted: &Wanted| gather::may_wait(wanted.prefetch, wanted.more, out);
+        if self.careful { 0 } else { self.wanted.values().map(of).min().unwrap_or(0) }
     }
 
     fn hand_over(&self, arrived: Arrived, floor: &mut Floor<'_>) -> Result<(), Trouble> {
@@ -363,9 +370,9 @@ impl<'a> Floor<'a> {
     }
 
     /// Tells the server about messages: releases first, then acks, one of which may stand for what was released before it.
-    async fn settle(&mut self, batch: &mut Vec<Settle>) -> Result<(), Trouble> {
+    async fn settle(&mut self, gathered: Vec<Settle>) -> Result<(), Trouble> {
         let (mut acks, mut releases) = (Vec::new(), Vec::new());
-        for settle in batch.drain(..) {
+        for settle in gathered {
             match settle {
                 Settle::Ack(tag) => acks.push(tag),
                 Settle::Release(tag) => releases.push(tag),

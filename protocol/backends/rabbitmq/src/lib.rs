@@ -9,6 +9,7 @@ mod connection;
 mod consume;
 mod delivery;
 mod error;
+mod gather;
 mod inbox;
 mod ledger;
 mod options;
