@@ -11,6 +11,8 @@ use crate::usage::{Reading, Usage, Watched};
 
 /// Before the measurement: contents are read, validators compiled, processes are there.
 const WARM_UP: Duration = Duration::from_millis(500);
+/// Jobs that are submitted in batches.
+const BATCHED: u64 = 8_000;
 
 /// Measures one action of an installation, unless it isn't asked for.
 pub(crate) async fn measure(
@@ -27,7 +29,7 @@ pub(crate) async fn measure(
     let before = Reading::take(&watched)?;
     let done = match style {
         Style::All => load::all(sortie, action, session.options.form.of(4_000, 12_000)).await?,
-        Style::Batch => load::batches(sortie, action, session.options.form.of(8_000, 24_000)).await?,
+        Style::Batch => load::batches(sortie, action, BATCHED).await?,
         Style::Prefer | Style::Poll => load::closed(sortie, action, style, session.options.span()).await?,
     };
     let usage = before.until_now(&watched)?;
