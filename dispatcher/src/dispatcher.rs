@@ -61,6 +61,11 @@ impl Dispatcher {
         outcome::await_accepted(self, accepted, limit).await
     }
 
+    /// The same for many jobs: all of them, in their order, when the last one is finished.
+    pub async fn await_all_accepted(&self, accepted: Vec<Accepted>, limit: Duration) -> Vec<Job> {
+        outcome::await_all_accepted(self, accepted, limit).await
+    }
+
     /// The job as it is now.
     pub async fn job(&self, caller: &Caller, id: JobId) -> Result<Job, Problem> {
         caller.require(Verb::GetJob)?;

@@ -1,5 +1,7 @@
 //! Batches: each request is answered as if it had come alone.
 
+use std::time::{Duration, Instant};
+
 use protocol::id::JobId;
 use protocol::limits;
 use serde_json::{Value, json};
@@ -129,15 +131,16 @@ async fn one_idempotency_key_is_one_batch_and_another_request_in_it_is_a_conflic
 async fn waiting_for_a_batch_answers_when_all_are_finished_or_the_time_is_over() {
     let world = World::start().await;
     world.publish("count").await;
-    let waiting =
-        batch(&world, &[count(1), json!({"action": "nothing"}), count(2)]).header("prefer", "wait=30");
-    let (answer, ()) = tokio::join!(waiting.send(), async {
+    let jobs = [count(1), json!({"action": "nothing"}), count(2)];
+    let send = || batch(&world, &jobs).header("prefer", "wait=30").header("idempotency-key", "k").send();
+    let (answer, ()) = tokio::join!(send(), async {
         let queued = async || {
             let page = world.get("/v1/jobs?state=queued").await.json();
             let jobs = page["jobs"].as_array().unwrap().clone();
             jobs.iter().map(|job| job["id"].as_str().unwrap().parse().unwrap()).collect::<Vec<JobId>>()
         };
         eventually("both are there", async || queued().await.len() == 2).await;
+        // Newest first: the last one ends before the one that is waited for.
         for id in queued().await {
             let claimed = world.claim(id).await;
             let n = claimed.0.input.value()["n"].clone();
@@ -148,6 +151,10 @@ async fn waiting_for_a_batch_answers_when_all_are_finished_or_the_time_is_over()
     assert_eq!(told(&answer), [(200, String::new()), (404, "action_not_found".into()), (200, String::new())]);
     let answers = &answer.json()["answers"];
     assert_eq!((&answers[0]["job"]["result"], &answers[2]["job"]["result"]), (&json!(1), &json!(2)));
+
+    let begun = Instant::now();
+    assert_eq!(ids(&send().await), ids(&answer), "jobs that ended before they were waited for");
+    assert!(begun.elapsed() < Duration::from_secs(10));
 
     let over = batch(&world, &[count(3)]).header("prefer", "wait=1").send().await;
     assert_eq!(told(&over), [(202, String::new())]);

@@ -6,7 +6,6 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
-use futures_util::future::join_all;
 use protocol::error::Problem;
 use protocol::job::Job;
 use protocol::limits;
@@ -49,6 +48,9 @@ async fn finished(
     answers: Vec<Result<Accepted, Problem>>,
     limit: Duration,
 ) -> Vec<Result<Job, Problem>> {
-    let one = async |answer: Result<Accepted, Problem>| Ok(dispatcher.await_accepted(answer?, limit).await);
-    join_all(answers.into_iter().map(one)).await
+    let mut accepted = Vec::new();
+    let refused: Vec<Option<Problem>> =
+        answers.into_iter().map(|answer| answer.map(|one| accepted.push(one)).err()).collect();
+    let mut jobs = dispatcher.await_all_accepted(accepted, limit).await.into_iter();
+    refused.into_iter().filter_map(|refused| refused.map(Err).or_else(|| jobs.next().map(Ok))).collect()
 }

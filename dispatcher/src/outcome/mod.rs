@@ -5,9 +5,11 @@ mod events;
 mod get;
 mod list;
 mod wait;
+mod wait_all;
 
 pub(crate) use cancel::cancel;
 pub use events::EventReader;
 pub(crate) use get::{get, no_job};
 pub(crate) use list::list;
 pub(crate) use wait::{await_accepted, wait};
+pub(crate) use wait_all::await_all_accepted;

@@ -72,7 +72,7 @@ async fn follow(
 }
 
 /// Reads the job again.
-async fn look(dispatcher: &Dispatcher, job: &mut Job) -> Result<(), Problem> {
+pub(super) async fn look(dispatcher: &Dispatcher, job: &mut Job) -> Result<(), Problem> {
     let now = dispatcher.store().get(&job.spec.tenant, job.spec.id).await.map_err(trouble::problem)?;
     *job = now.ok_or_else(|| no_job(job.spec.id))?;
     Ok(())
