@@ -135,6 +135,9 @@ pub struct ItemView<'a> {
     job: Option<JobView<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     problem: Option<ProblemView<'a>>,
+    /// The job has a result, for which there was no room.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    result_omitted: Option<bool>,
     /// Where trying again may help: after so many milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     retry_after_ms: Option<u64>,
@@ -158,12 +161,15 @@ fn item(answer: &Result<Job, Problem>) -> ItemView<'_> {
             status: if accepted.state.is_terminal() { 200 } else { 202 },
             job: Some(JobView { input: None, ..job(accepted) }),
             problem: None,
+            result_omitted: (accepted.state == JobState::Succeeded && accepted.result.is_none())
+                .then_some(true),
             retry_after_ms: None,
         },
         Err(refused) => ItemView {
             status: refused.code.status(),
             job: None,
             problem: Some(problem(refused)),
+            result_omitted: None,
             retry_after_ms: refused.retry_after.map(|seconds| u64::from(seconds) * 1_000),
         },
     }

@@ -161,6 +161,28 @@ async fn waiting_for_a_batch_answers_when_all_are_finished_or_the_time_is_over()
 }
 
 #[tokio::test]
+async fn results_that_find_no_room_are_left_out_and_marked() {
+    let world = World::start().await;
+    world.publish("count").await;
+    let full = limits::BATCH_RESULT_BYTES / limits::RESULT_BYTES;
+    let jobs: Vec<_> = (0..=full).map(|_| count(1)).collect();
+    let send = |wait: &str| batch(&world, &jobs).header("idempotency-key", "k").header("prefer", wait).send();
+    let large = json!("x".repeat(limits::RESULT_BYTES - 2));
+    for id in ids(&send("wait=0").await) {
+        let claimed = world.claim(id).await;
+        world.succeed(&claimed, large.clone()).await;
+    }
+    for wait in ["wait=0", "wait=30"] {
+        let answer = send(wait).await;
+        assert!(told(&answer).iter().all(|(status, _)| *status == 200));
+        let answers = answer.json()["answers"].as_array().unwrap().clone();
+        let omitted = |item: &Value| item["result_omitted"] == true && item["job"].get("result").is_none();
+        assert_eq!(answers.iter().filter(|item| omitted(item)).count(), 1, "{wait}");
+        assert!(omitted(&answers[full]) && answers[0]["job"]["result"] == large, "{wait}");
+    }
+}
+
+#[tokio::test]
 async fn what_may_be_tried_again_says_when() {
     let world = World::start().await;
     world.publish("count").await;

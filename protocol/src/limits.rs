@@ -11,6 +11,8 @@ pub const BODY_BYTES: usize = INPUT_BYTES + 64 * 1024;
 pub const BATCH: usize = 1_000;
 /// The body of a batch, in bytes.
 pub const BATCH_BYTES: usize = 8 * 1024 * 1024;
+/// Results in the answer to a batch, in bytes together; those that find no room are left out, and marked.
+pub const BATCH_RESULT_BYTES: usize = 16 * 1024 * 1024;
 /// An action's content (source, schemas), in bytes of JSON.
 pub const CONTENT_BYTES: usize = 1024 * 1024;
 /// A job's result, in bytes of JSON.

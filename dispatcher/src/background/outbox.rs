@@ -12,7 +12,9 @@ use crate::dispatcher::Dispatcher;
 const AGE: Duration = Duration::from_secs(2);
 
 pub(super) async fn run(dispatcher: Dispatcher, stop: CancellationToken) {
-    let sweep = Sweep::new("outbox", Duration::from_secs(1));
+    // A store that was away may have lost that a job was claimed: its worker, which renews, comes first.
+    let mercy = dispatcher.options().mercy;
+    let sweep = Sweep { mercy, ..Sweep::new("outbox", Duration::from_secs(1)) };
     let step = || async {
         // What is taken is not given again for a while: don't take it while it can't be published.
         if dispatcher.queue_health().is_away() {

@@ -17,7 +17,8 @@ use crate::trouble;
 
 /// The longest rest after an error.
 const LONGEST: Duration = Duration::from_secs(1);
-/// A longer time between two steps of the reaper by the wall clock, which leases are counted by, was sleep.
+/// A time between two steps that is longer than it should be by more than this, by the wall clock, which leases are counted
+/// by, was sleep.
 const ASLEEP: Duration = Duration::from_secs(1);
 /// Jobs that one step takes.
 pub(super) const BATCH: usize = 128;
@@ -56,7 +57,8 @@ impl Sweep<'_> {
         let mut awake = None;
         while !stop.is_cancelled() {
             let stepped = async {
-                if troubles > 0 || awake.is_none_or(|last| Timestamp::now().since(last) > ASLEEP) {
+                if troubles > 0 || awake.is_none_or(|last| Timestamp::now().since(last) > self.every + ASLEEP)
+                {
                     self.hold(dispatcher, stop).await?;
                 }
                 if stop.is_cancelled() { Ok(0) } else { step().await }

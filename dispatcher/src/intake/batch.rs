@@ -9,6 +9,7 @@ use serde::Deserialize;
 use super::{Accepted, Origin, Submit};
 use crate::access::Caller;
 use crate::dispatcher::Dispatcher;
+use crate::outcome::Room;
 
 /// Requests of one batch that are on their way at the same time. Enough for the backends to take them together; inputs
 /// whose check needs a thread of its own must not crowd out each other.
@@ -49,9 +50,17 @@ pub(crate) async fn submit(
         let submit = Submit::parse(text.text().as_bytes())?;
         super::submit(dispatcher, caller, submit, origin.of_item(index)).await
     };
-    let counted =
-        async |item| one(item).await.inspect_err(|problem| dispatcher.metrics().refused(problem.code));
-    stream::iter(batch.jobs.into_iter().enumerate()).map(counted).buffered(AT_ONCE).collect().await
+    let mut room = Room::of_batch();
+    let answer = |answer: Result<Accepted, Problem>| match answer {
+        // That of an earlier request may be finished.
+        Ok(Accepted { job, watch }) => Ok(Accepted { job: room.fit(job), watch }),
+        Err(problem) => {
+            dispatcher.metrics().refused(problem.code);
+            Err(problem)
+        }
+    };
+    let requests = stream::iter(batch.jobs.into_iter().enumerate());
+    requests.map(one).buffered(AT_ONCE).map(answer).collect().await
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
 //! Clears the outbox marks of jobs that the queue has confirmed: many at once, behind the backs of those who published
-//! them. A worker that starts the job first may have cleared its mark by then.
+//! them.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;

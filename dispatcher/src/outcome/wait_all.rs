@@ -8,6 +8,7 @@ use protocol::hub::Watch;
 use protocol::job::Job;
 use tokio::time::Instant;
 
+use super::room::Room;
 use super::wait::look;
 use crate::dispatcher::Dispatcher;
 use crate::intake::Accepted;
@@ -23,6 +24,12 @@ struct Open {
     watch: Watch,
 }
 
+/// The jobs that are not waited for any more, each with its place.
+struct Over {
+    jobs: Vec<(usize, Job)>,
+    room: Room,
+}
+
 /// Waits for jobs that were just accepted; gives them back, in their order, when all are finished, or as they are when the
 /// time is over. Troubles end the waiting, not the jobs.
 pub(crate) async fn await_all_accepted(
@@ -32,7 +39,7 @@ pub(crate) async fn await_all_accepted(
 ) -> Vec<Job> {
     let end = Instant::now() + limit.min(dispatcher.options().wait_ceiling);
     let _counted = dispatcher.metrics().waiter();
-    let (mut over, mut done) = (Vec::new(), false);
+    let (mut over, mut done) = (Over { jobs: Vec::new(), room: Room::of_batch() }, false);
     let (new, known): (Vec<_>, Vec<_>) =
         accepted.into_iter().enumerate().partition(|(_, one)| one.watch.is_some());
     let open = |(place, Accepted { job, watch })| {
@@ -56,24 +63,24 @@ pub(crate) async fn await_all_accepted(
         }
         waiting = look_at(dispatcher, waiting, &mut over).await;
     }
-    over.extend(waiting.into_iter().map(|open| (open.place, open.job)));
-    over.sort_unstable_by_key(|(place, _)| *place);
-    over.into_iter().map(|(_, job)| job).collect()
+    over.jobs.extend(waiting.into_iter().map(|open| (open.place, open.job)));
+    over.jobs.sort_unstable_by_key(|(place, _)| *place);
+    over.jobs.into_iter().map(|(_, job)| job).collect()
 }
 
 /// Reads the jobs again, and returns those that are still open. The others, and those that can't be read now, are `over`.
-async fn look_at(dispatcher: &Dispatcher, jobs: Vec<Open>, over: &mut Vec<(usize, Job)>) -> Vec<Open> {
+async fn look_at(dispatcher: &Dispatcher, jobs: Vec<Open>, over: &mut Over) -> Vec<Open> {
     let read = async |mut open: Open| {
         let looked = look(dispatcher, &mut open.job).await;
         (open, looked)
     };
-    let mut read = stream::iter(jobs).map(read).buffer_unordered(AT_ONCE);
+    let mut read = stream::iter(jobs).map(read).buffered(AT_ONCE);
     let (mut waiting, mut trouble) = (Vec::new(), None::<Problem>);
     while let Some((open, looked)) = read.next().await {
         if looked.is_ok() && !open.job.state.is_terminal() {
             waiting.push(open);
         } else {
-            over.push((open.place, open.job));
+            over.jobs.push((open.place, over.room.fit(open.job)));
         }
         trouble = trouble.or(looked.err());
     }

@@ -64,10 +64,12 @@ impl Gathering {
     }
 }
 
-/// How many acks may wait at leisure while `out` messages are out: as many as leave the server room to deliver, or what it
-/// has delivered beyond the first prefetch at hand.
+/// How many acks may wait at leisure while `out` messages are out: no more than there is room for further messages, for a
+/// server takes who doesn't ack for busy; without room, a part of what it has delivered beyond the first prefetch.
 pub(crate) fn may_wait(prefetch: u16, more: u16, out: usize) -> usize {
-    if out < usize::from(prefetch) + usize::from(more) { MANY } else { (usize::from(more) / PART).min(MANY) }
+    let room = (usize::from(prefetch) + usize::from(more)).saturating_sub(out);
+    let wait = if room > 0 { room } else { usize::from(more) / PART };
+    wait.min(MANY)
 }
 
 #[cfg(test)]
@@ -76,9 +78,10 @@ mod tests {
 
     #[test]
     fn acks_wait_only_where_there_is_room_or_enough_at_hand() {
-        let waits = |more| [7, 8, 24].map(|out| may_wait(8, more, out));
-        assert_eq!(waits(0), [MANY, 0, 0]);
-        assert_eq!(waits(16), [MANY, MANY, 4]);
+        let waits = |more| [1, 7, 8, 24].map(|out| may_wait(8, more, out));
+        assert_eq!(waits(0), [7, 1, 0, 0]);
+        assert_eq!(waits(16), [23, 17, 16, 4]);
+        assert_eq!(may_wait(8, 2_000, 8), MANY);
     }
 
     #[test]

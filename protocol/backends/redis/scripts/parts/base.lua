@@ -2,7 +2,7 @@
 -- names (src/store/scripts.rs). ARGV[1] is the job's id; the rest is each script's own. '' means "none".
 --
 -- On the way of every job each closure, table, number made text, key and field is time: parts are small, and a script
--- has only those that it names. A script reads, refuses or decides, and only then writes.
+-- has only those that it names. A script reads and refuses before it writes.
 
 local call = redis.call
 local ID = ARGV[1]

@@ -11,7 +11,7 @@ local function record()
     end
     local event = state == 'queued' and QUEUED_EVENT or NOT_DUE_EVENT
     if tell('state', '0', event) ~= '1' then
-        -- Left from a job of this id whose retention is over: its events stay until remove.lua.
+        -- Left from a job of this id whose record is gone: its retention is over, or it was lost.
         call('DEL', EVENTS)
         tell('state', '0', event)
     end

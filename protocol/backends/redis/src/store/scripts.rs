@@ -119,7 +119,8 @@ impl JobScript {
     }
 }
 
-/// Whether the Lua text has this name, or this call (a name with its bracket).
+/// Whether the Lua text has this name, or this call (a name with its bracket). Comments count too: what they name comes
+/// along needlessly, and does no harm.
 fn names(text: &str, name: &str) -> bool {
     let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
     text.match_indices(name).any(|(at, _)| {
