@@ -176,6 +176,11 @@ impl Session for Consuming {
         loop {
             let out = floor.ledger.out();
             let due = gathering.due(out, self.may_wait(out));
+            // A timer would take a millisecond or two even for now.
+            if due.is_some_and(|due| due <= Instant::now()) {
+                floor.settle(gathering.take(Instant::now())).await?;
+                continue;
+            }
             tokio::select! {
                 Some(arrived) = floor.arrivals.next(), if !floor.arrivals.is_empty() => {
                     self.hand_over(arrived, &mut floor)?;
