@@ -7,7 +7,7 @@ use protocol::limits;
 use serde_json::{Value, json};
 
 use crate::support::client::{Answer, Call};
-use crate::support::{World, content, eventually};
+use crate::support::{World, ask, content, eventually};
 
 fn batch(world: &World, jobs: &[Value]) -> Call {
     world.call("POST", "/v1/jobs/batch").json(&json!({ "jobs": jobs }))
@@ -90,9 +90,8 @@ async fn a_batch_is_read_as_a_whole_and_bounded() {
     call().body(r#"{"jobs":[{"action":"count"},]}"#).send().await.is_problem(400, "body_not_json", "-");
     call().announce(limits::BATCH_BYTES + 1).send().await.is_problem(413, "body_too_large", "-");
     let reader = world.key(json!({"scopes": ["jobs:read"]})).await;
-    let refused = Call::new(world.address, "POST", "/v1/jobs/batch")
-        .header("authorization", &format!("Bearer {reader}"));
-    refused.json(&json!({"jobs": [count(1)]})).send().await.is_problem(403, "scope_missing", "-");
+    let refused = ask(&world, &reader, "POST", "/v1/jobs/batch", json!({"jobs": [count(1)]})).await;
+    refused.is_problem(403, "scope_missing", "-");
 
     let full = batch(&world, &many[1..]).send().await;
     assert!(told(&full).iter().all(|(status, _)| *status == 202));
@@ -105,9 +104,8 @@ async fn a_key_that_is_limited_to_actions_submits_only_those() {
     world.publish("count").await;
     world.publish("other").await;
     let limited = world.key(json!({"scopes": ["jobs:write"], "actions": ["count"]})).await;
-    let call = Call::new(world.address, "POST", "/v1/jobs/batch")
-        .header("authorization", &format!("Bearer {limited}"));
-    let answer = call.json(&json!({"jobs": [count(1), {"action": "other"}]})).send().await;
+    let jobs = json!({"jobs": [count(1), {"action": "other"}]});
+    let answer = ask(&world, &limited, "POST", "/v1/jobs/batch", jobs).await;
     assert_eq!(told(&answer), [(202, String::new()), (403, "action_not_allowed".into())]);
 }
 

@@ -4,15 +4,9 @@ use protocol::id::{ActionName, KeyId, TenantId};
 use protocol::key::{Key, KeyHash, Scope};
 use protocol::secret::Secret;
 use protocol::time::Timestamp;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::support::World;
-use crate::support::client::{Answer, Call};
-
-async fn ask(world: &World, secret: &str, method: &str, path: &str, body: Value) -> Answer {
-    let call = Call::new(world.address, method, path).header("authorization", &format!("Bearer {secret}"));
-    call.json(&body).send().await
-}
+use crate::support::{World, ask};
 
 #[tokio::test]
 async fn a_secret_is_shown_once_and_a_key_is_switched_and_deleted() {

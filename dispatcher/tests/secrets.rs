@@ -7,10 +7,9 @@ use protocol::id::{SecretName, TenantId};
 use protocol::limits;
 use protocol::seal::{self, MasterKeys};
 use protocol::secret::Secret;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::support::client::{Answer, Call};
-use crate::support::{ADMIN, Wish, World, content};
+use crate::support::{ADMIN, Wish, World, ask, content};
 
 const VALUE: &str = "sk_live_4eC39HqLyjWDarjtT1zdp7dc";
 
@@ -22,11 +21,6 @@ async fn world() -> World {
     let options =
         Options { admin_key: Some(Secret::new(ADMIN)), master_keys: Some(master()), ..Options::default() };
     World::with(Wish { options, ..Wish::default() }).await
-}
-
-async fn ask(world: &World, secret: &str, method: &str, path: &str, body: Value) -> Answer {
-    let call = Call::new(world.address, method, path).header("authorization", &format!("Bearer {secret}"));
-    call.json(&body).send().await
 }
 
 #[tokio::test]

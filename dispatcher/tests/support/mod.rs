@@ -105,7 +105,12 @@ impl World {
 
     /// A request with the admin key.
     pub(crate) fn call(&self, method: &str, path: &str) -> Call {
-        Call::new(self.address, method, path).header("authorization", &format!("Bearer {ADMIN}"))
+        self.call_with(ADMIN, method, path)
+    }
+
+    /// A request with a key of the test's own.
+    pub(crate) fn call_with(&self, secret: &str, method: &str, path: &str) -> Call {
+        Call::new(self.address, method, path).header("authorization", &format!("Bearer {secret}"))
     }
 
     pub(crate) async fn get(&self, path: &str) -> Answer {
@@ -216,6 +221,11 @@ impl Drop for World {
         self.server.abort();
         drop(std::fs::remove_dir_all(&self.dir));
     }
+}
+
+/// The answer to a request with a key of the test's own.
+pub(crate) async fn ask(world: &World, secret: &str, method: &str, path: &str, body: Value) -> Answer {
+    world.call_with(secret, method, path).json(&body).send().await
 }
 
 /// The content of an action that takes `{"n": integer}`, with more fields.

@@ -189,9 +189,7 @@ impl Session for Consuming {
                     let now = Instant::now();
                     heard.drain(..).for_each(|settle| gathering.add(settle, now));
                 }
-                () = tokio::time::sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
-                    floor.settle(gathering.take(Instant::now())).await?;
-                }
+                () = tokio::time::sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {}
                 Some(change) = self.news.recv() => match change {
                     Change::Begin(id, wanted) => {
                         floor.begin(id, &wanted).await?;

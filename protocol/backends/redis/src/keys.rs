@@ -3,6 +3,8 @@
 //! What stands in braces decides the slot of a cluster: a job, its events and the indexes of its shard share
 //! one, so that one script can change them together; likewise all actions of a tenant, and all API keys.
 
+use std::fmt;
+
 use protocol::id::{ActionName, ContentHash, JobId, TenantId};
 use redis::{Cmd, RedisWrite};
 use sha2::{Digest, Sha256};
@@ -86,12 +88,12 @@ impl Keys {
 
     /// The record of a job: a hash.
     pub(crate) fn job(&self, job: JobId) -> String {
-        format!("{}:{{{:02}}}:job:{job}", self.prefix, job.shard(SHARDS))
+        self.of_job(job, JobKey::Job).to_string()
     }
 
     /// The events of a job: a list.
     pub(crate) fn events(&self, job: JobId) -> String {
-        format!("{}:{{{:02}}}:events:{job}", self.prefix, job.shard(SHARDS))
+        self.of_job(job, JobKey::Events).to_string()
     }
 
     /// An index of a shard: a sorted set.
@@ -101,14 +103,17 @@ impl Keys {
 
     /// Adds a key of a job script to the script's call.
     pub(crate) fn add(&self, call: &mut Cmd, job: JobId, key: JobKey) {
+        call.write_arg_fmt(self.of_job(job, key));
+    }
+
+    /// A key that a job script may name, to be written where it is needed.
+    fn of_job(&self, job: JobId, key: JobKey) -> impl fmt::Display {
         let (prefix, shard) = (&self.prefix, job.shard(SHARDS));
-        match key {
-            JobKey::Job => call.write_arg_fmt(format_args!("{prefix}:{{{shard:02}}}:job:{job}")),
-            JobKey::Events => call.write_arg_fmt(format_args!("{prefix}:{{{shard:02}}}:events:{job}")),
-            JobKey::Index(index) => {
-                call.write_arg_fmt(format_args!("{prefix}:{{{shard:02}}}:{}", index.name()));
-            }
-        }
+        fmt::from_fn(move |f| match key {
+            JobKey::Job => write!(f, "{prefix}:{{{shard:02}}}:job:{job}"),
+            JobKey::Events => write!(f, "{prefix}:{{{shard:02}}}:events:{job}"),
+            JobKey::Index(index) => write!(f, "{prefix}:{{{shard:02}}}:{}", index.name()),
+        })
     }
 
     /// Which job an idempotency key stands for. The key is hashed: its owner may write anything into it.

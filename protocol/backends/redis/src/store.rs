@@ -25,7 +25,7 @@ use redis::{Client, RedisWrite, Value};
 
 use crate::connection::{Connection, evaluate};
 use crate::fields::read;
-use crate::keys::{Index, Keys};
+use crate::keys::Keys;
 use crate::news::Wakeups;
 use scripts::{JobScript, Scripts};
 
@@ -182,7 +182,7 @@ impl Store for RedisStore {
     }
 
     async fn replied(&self, job: JobId) -> Result<(), PortError> {
-        self.forget("store.replied", Index::Replies, job).await
+        self.forget_reply(job).await
     }
 
     async fn remove_old(&self, limit: usize) -> Result<usize, PortError> {

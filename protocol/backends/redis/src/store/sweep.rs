@@ -97,16 +97,11 @@ impl RedisStore {
         Ok(removed.await?.len())
     }
 
-    /// Removes a job from an index of its shard.
-    pub(super) async fn forget(
-        &self,
-        operation: &'static str,
-        index: Index,
-        job: JobId,
-    ) -> Result<(), PortError> {
+    /// Takes a job whose answer was sent from those to be answered.
+    pub(super) async fn forget_reply(&self, job: JobId) -> Result<(), PortError> {
         let mut remove = redis::cmd("ZREM");
-        remove.arg(self.keys.index(job.shard(SHARDS), index)).arg(job.to_string());
-        self.connection.run(operation, &remove).await
+        remove.arg(self.keys.index(job.shard(SHARDS), Index::Replies)).arg(job.to_string());
+        self.connection.run("store.replied", &remove).await
     }
 
     /// Runs the script on ripe jobs, and gives the jobs that it took.
