@@ -2,7 +2,7 @@
 //!
 //! Words ([`id`], [`action`], [`job`], [`event`], [`key`]), rules ([`state`], [`deadline`], [`retry`],
 //! [`outcome`], [`egress`], [`limits`]), the public error codes ([`error`]), the envelope on the queue ([`wire`]),
-//! how secrets are sealed ([`seal`]) and the ports that a backend implements ([`ports`]). This crate imports no other crate of the workspace
+//! how secrets are sealed ([`seal`]), how long calls take ([`pace`]) and the ports that a backend implements ([`ports`]). This crate imports no other crate of the workspace
 //! and does no I/O.
 
 pub mod action;
@@ -20,6 +20,7 @@ pub mod key;
 pub mod lifecycle;
 pub mod limits;
 pub mod outcome;
+pub mod pace;
 pub mod ports;
 pub mod retry;
 pub mod schema;

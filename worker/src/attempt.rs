@@ -86,7 +86,7 @@ async fn run_claimed(bench: &Bench, mut claimed: Claimed, entry: Entry) {
         "the attempt ended"
     );
 
-    let finish = Finish { outcome, verdict, last: events.rest() };
+    let finish = Finish { outcome, verdict, took, last: events.rest() };
     let Claimed { delivery, job, attempt, hold, .. } = claimed;
     report(bench, delivery, &job, attempt, &finish).await;
     // Until here: the job must not be taken over while its ending is being stored.

@@ -1,5 +1,6 @@
 //! Many requests in one: each is accepted or refused by itself, as if it had come alone.
 
+use futures_util::future::join_all;
 use futures_util::{StreamExt, stream};
 use protocol::error::{Code, Problem};
 use protocol::json::Json;
@@ -11,9 +12,11 @@ use crate::access::Caller;
 use crate::dispatcher::Dispatcher;
 use crate::outcome::Room;
 
-/// Requests of one batch that are on their way at the same time. Enough for the backends to take them together; inputs
-/// whose check needs a thread of its own must not crowd out each other.
+/// Requests of one batch that are recorded at the same time, and then published at the same time. Enough for the backends
+/// to take them together; inputs whose check needs a thread of its own must not crowd out each other.
 const AT_ONCE: usize = 64;
+/// So many such parts are under way: while one is recorded, the one before is published.
+const PARTS: usize = 2;
 
 /// Requests that came together: the body of `POST /v1/jobs/batch`.
 #[derive(Debug, Clone, Deserialize)]
@@ -48,7 +51,12 @@ pub(crate) async fn submit(
 ) -> Vec<Result<Accepted, Problem>> {
     let one = async |(index, text): (usize, Json)| {
         let submit = Submit::parse(text.text().as_bytes())?;
-        super::submit(dispatcher, caller, submit, origin.of_item(index)).await
+        super::record(dispatcher, caller, submit, origin.of_item(index)).await
+    };
+    let some = async |requests: Vec<(usize, Json)>| {
+        let recorded = join_all(requests.into_iter().map(one)).await;
+        join_all(recorded.iter().flatten().map(|accepted| accepted.publish(dispatcher))).await;
+        recorded
     };
     let mut room = Room::of_batch();
     let answer = |answer: Result<Accepted, Problem>| match answer {
@@ -59,8 +67,8 @@ pub(crate) async fn submit(
             Err(problem)
         }
     };
-    let requests = stream::iter(batch.jobs.into_iter().enumerate());
-    requests.map(one).buffered(AT_ONCE).map(answer).collect().await
+    let parts = stream::iter(batch.jobs.into_iter().enumerate()).chunks(AT_ONCE);
+    parts.map(some).buffered(PARTS).flat_map(stream::iter).map(answer).collect().await
 }
 
 #[cfg(test)]

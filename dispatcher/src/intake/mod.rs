@@ -42,16 +42,50 @@ pub(crate) async fn submit(
     submit: Submit,
     origin: Origin,
 ) -> Result<Accepted, Problem> {
+    let accepted = record(dispatcher, caller, submit, origin).await?;
+    accepted.publish(dispatcher).await;
+    Ok(accepted)
+}
+
+/// Accepts a request for what has been resolved.
+pub(crate) async fn accept(
+    dispatcher: &Dispatcher,
+    caller: &Caller,
+    run: Run,
+    submit: Submit,
+    origin: Origin,
+) -> Result<Accepted, Problem> {
+    let accepted = record_run(dispatcher, caller, run, submit, origin).await?;
+    accepted.publish(dispatcher).await;
+    Ok(accepted)
+}
+
+impl Accepted {
+    /// Puts the job on the queue, if it is new and may run now. Should the mark of one that isn't new still be in the
+    /// outbox, the sweep is on its way to it.
+    async fn publish(&self, dispatcher: &Dispatcher) {
+        if self.watch.is_some() && self.job.state == JobState::Queued {
+            publish::publish(dispatcher, &self.job.spec).await;
+        }
+    }
+}
+
+/// Records the job of a request for a published action. It is accepted then, but not yet on the queue.
+async fn record(
+    dispatcher: &Dispatcher,
+    caller: &Caller,
+    submit: Submit,
+    origin: Origin,
+) -> Result<Accepted, Problem> {
     caller.require(Verb::Submit)?;
     caller.require_action(&submit.action)?;
     let (registry, known) = (&**dispatcher.registry(), dispatcher.known());
     let run =
         resolve::published(registry, known, caller.tenant(), &submit.action, submit.version, false).await?;
-    accept(dispatcher, caller, run, submit, origin).await
+    record_run(dispatcher, caller, run, submit, origin).await
 }
 
-/// Accepts a request for what has been resolved.
-pub(crate) async fn accept(
+async fn record_run(
     dispatcher: &Dispatcher,
     caller: &Caller,
     run: Run,
@@ -79,12 +113,8 @@ pub(crate) async fn accept(
     match create::record(&**dispatcher.store(), spec, idempotency).await? {
         Recorded::New(job) => {
             dispatcher.metrics().accepted();
-            if job.state == JobState::Queued {
-                publish::publish(dispatcher, &job.spec).await;
-            }
             Ok(Accepted { job, watch: Some(watch) })
         }
-        // Should its mark still be in the outbox, the sweep is on its way to it.
         Recorded::Same(job) => Ok(Accepted { job, watch: None }),
     }
 }

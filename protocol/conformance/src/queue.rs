@@ -7,6 +7,7 @@ mod consume;
 mod deliver;
 mod depth;
 mod publish;
+mod together;
 
 use protocol::id::{JobId, Lane};
 use protocol::job::JobSpec;
@@ -45,6 +46,14 @@ macro_rules! __every_queue_rule {
                 a_delivery_can_be_acked_after_its_consumer_is_gone
                 a_delivery_can_be_released_after_its_consumer_is_gone
                 what_a_consumer_has_not_handed_out_goes_to_another
+            }
+            together {
+                jobs_put_together_come_once_each
+                jobs_of_every_size_can_be_put_together
+                one_that_is_released_comes_again_and_the_others_can_still_be_acked
+                a_dead_letter_leaves_those_that_were_put_with_it
+                those_that_are_out_at_a_restart_come_again
+                depth_tells_about_how_many_jobs_put_together_wait
             }
             consume {
                 the_ceiling_holds_for_each_lane_and_priority

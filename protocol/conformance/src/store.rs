@@ -204,6 +204,7 @@ macro_rules! __every_store_rule {
                 a_watch_can_be_made_before_its_job
                 a_worker_that_watches_for_a_cancel_wakes
                 watches_on_nothing_do_no_harm
+                a_pace_is_heard_of_when_a_job_has_ended
             }
             heal {
                 a_claim_restores_an_unknown_job

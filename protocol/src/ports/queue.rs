@@ -24,6 +24,15 @@ pub trait Queue: Send + Sync {
     /// that are out: an ack settles its own delivery only.
     async fn publish(&self, job: &JobSpec) -> Result<(), PortError>;
 
+    /// The same for a job that may share its message with others, at most so many together: jobs that take so little time
+    /// that it does them no harm to go to one consumer. They are delivered and settled one by one, but all of them may be
+    /// delivered again if one is released or lost before the others are acked. A ceiling may let out a few more of
+    /// them. A backend that gains nothing by it publishes the job alone.
+    async fn publish_together(&self, job: &JobSpec, number: usize) -> Result<(), PortError> {
+        let _ = number;
+        self.publish(job).await
+    }
+
     /// Starts to take jobs from `lanes`. At most `ceiling` deliveries of each lane and priority are out at
     /// the same time. Messages that are no jobs are put aside (dead letters) and never delivered.
     /// Fails only where trying again is pointless.
@@ -104,7 +113,7 @@ pub trait Receipt: Send + Sync + std::fmt::Debug {
 /// What waits in a lane, all priorities together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Depth {
-    /// Jobs that no worker holds.
+    /// Jobs that no worker holds. An estimate where jobs share messages.
     pub ready: u64,
     /// How long the oldest of them has waited, where the backend can tell.
     pub oldest: Option<Duration>,

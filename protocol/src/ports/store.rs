@@ -24,7 +24,7 @@ use async_trait::async_trait;
 use super::PortError;
 use crate::event::{Event, EventBatch};
 use crate::hub::Watch;
-use crate::id::{ActionName, JobId, TenantId, WorkerId};
+use crate::id::{ActionName, ContentHash, JobId, TenantId, WorkerId};
 use crate::isolation::Isolation;
 use crate::job::{Job, JobSpec};
 use crate::outcome::{Outcome, Verdict};
@@ -82,6 +82,10 @@ pub trait Store: Send + Sync {
 
     /// Jobs of a tenant, newest first.
     async fn list(&self, tenant: &TenantId, filter: &JobFilter) -> Result<JobsPage, PortError>;
+
+    /// How long calls of a version have taken lately, as far as this process has heard: nothing until a job of it has ended
+    /// after this was first asked.
+    fn pace(&self, content: &ContentHash) -> Option<Duration>;
 
     /// A watch that wakes when the job changes or gets events. Make it first, then read.
     fn watch(&self, job: JobId) -> Watch;
@@ -229,6 +233,8 @@ pub struct Finish {
     pub outcome: Outcome,
     /// What becomes of the job.
     pub verdict: Verdict,
+    /// How long the handler took: where the job ends with it, a part of the version's pace ([`Store::pace`]).
+    pub took: Duration,
     /// Events not yet appended.
     pub last: EventBatch,
 }

@@ -17,9 +17,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use protocol::event::EventBatch;
 use protocol::hub::{Hub, Watch};
-use protocol::id::{JobId, TenantId, WorkerId};
+use protocol::id::{ContentHash, JobId, TenantId, WorkerId};
 use protocol::isolation::Isolation;
 use protocol::job::{Job, JobSpec};
+use protocol::pace::{PaceKey, Paces};
 use protocol::ports::{
     Appended, Cancelled, Claim, Confirmed, Created, EventsPage, Finish, Finished, JobFilter, JobsPage,
     NewJob, PortError, Renewal, Store, StoreOptions,
@@ -35,6 +36,7 @@ pub(crate) struct Jobs {
     database: Arc<Database>,
     options: StoreOptions,
     hubs: Hubs,
+    paces: Paces,
 }
 
 #[derive(Clone, Default)]
@@ -60,7 +62,7 @@ impl<'a> Deref for Work<'a> {
 impl Jobs {
     /// The store of `database`.
     pub(crate) fn new(database: Arc<Database>, options: StoreOptions) -> Self {
-        Self { database, options, hubs: Hubs::default() }
+        Self { database, options, hubs: Hubs::default(), paces: Paces::default() }
     }
 
     async fn work<T: Send + 'static>(
@@ -110,8 +112,14 @@ impl Store for Jobs {
     }
 
     async fn finish(&self, job: &JobSpec, attempt: u32, finish: &Finish) -> Result<Finished, PortError> {
+        let (version, took) = (PaceKey::of(&job.content_hash), finish.took);
         let (job, finish) = (job.clone(), finish.clone());
-        self.work("store.finish", Durable, move |work| work.finish(&job, attempt, &finish)).await
+        let finished =
+            self.work("store.finish", Durable, move |work| work.finish(&job, attempt, &finish)).await?;
+        if finished == Finished::Recorded {
+            self.paces.note(version, took);
+        }
+        Ok(finished)
     }
 
     async fn cancel(&self, tenant: &TenantId, job: JobId) -> Result<Cancelled, PortError> {
@@ -142,6 +150,10 @@ impl Store for Jobs {
         let (tenant, filter, retention) = (tenant.clone(), filter.clone(), self.options.retention);
         let query = move |file: &rusqlite::Connection| read::list(file, &tenant, &filter, retention);
         self.database.read("store.list", query).await
+    }
+
+    fn pace(&self, content: &ContentHash) -> Option<Duration> {
+        self.paces.of(PaceKey::of(content))
     }
 
     fn watch(&self, job: JobId) -> Watch {

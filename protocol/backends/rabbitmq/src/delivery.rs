@@ -2,13 +2,15 @@
 //! delivery or a request until that is acked, released, or put aside.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 use protocol::id::JobId;
 use protocol::ports::{InboxReceipt, Receipt};
+use protocol::wire::{self, Sheet};
 use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
@@ -35,21 +37,34 @@ pub(crate) enum Settle {
     Release(u64),
 }
 
-/// A message that the server waits to hear about. Dropping it releases the message. Does nothing once the
-/// session is gone: the server then has the message back already.
+/// A share in a message that the server waits to hear about. It hears when all have acked, or the first has released;
+/// dropping one releases. Does nothing once the session is gone: the server then has the message back already.
 #[derive(Debug)]
 pub(crate) struct Held {
     tag: u64,
+    /// Shares that have said nothing yet; 0 once the message was released.
+    left: Arc<AtomicUsize>,
     session: Option<mpsc::UnboundedSender<Settle>>,
 }
 
 impl Held {
+    /// All of a message.
     pub(crate) fn new(tag: u64, session: mpsc::UnboundedSender<Settle>) -> Self {
-        Self { tag, session: Some(session) }
+        Self { tag, left: Arc::new(AtomicUsize::new(1)), session: Some(session) }
+    }
+
+    /// The same message in so many shares.
+    fn shared(mut self, shares: usize) -> impl Iterator<Item = Self> {
+        let (tag, left, session) = (self.tag, self.left.clone(), self.session.take());
+        left.store(shares, Ordering::Relaxed);
+        (0..shares).map(move |_| Self { tag, left: left.clone(), session: session.clone() })
     }
 
     fn ack(mut self) {
-        if let Some(session) = self.session.take() {
+        let one_less = |left: usize| left.checked_sub(1);
+        if let Some(session) = self.session.take()
+            && self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less) == Ok(1)
+        {
             let _ = session.send(Settle::Ack(self.tag));
         }
     }
@@ -61,7 +76,9 @@ impl Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        if let Some(session) = self.session.take() {
+        if let Some(session) = self.session.take()
+            && self.left.swap(0, Ordering::Relaxed) > 0
+        {
             let _ = session.send(Settle::Release(self.tag));
         }
     }
@@ -156,7 +173,8 @@ impl DeadLetters {
     /// isn't, the server delivers it again. Runs in the background.
     pub(crate) fn bury(&self, letter: Letter, reason: &str) {
         tracing::warn!(message = ?letter.id, reason, "a message was put aside");
-        let Letter { body, id, content_type, held } = letter;
+        let (body, id) = letter.own();
+        let Letter { content_type, held, .. } = letter;
         let mut headers = FieldTable::default();
         let reason = &reason[..reason.floor_char_boundary(REASON_BYTES)];
         headers.insert("sortie-reason".into(), AMQPValue::LongString(reason.into()));
@@ -181,20 +199,44 @@ impl DeadLetters {
     }
 }
 
-/// A message that may have to be put aside.
-#[derive(Debug)]
+/// A message, or one of the jobs in it, that may have to be put aside.
 pub(crate) struct Letter {
-    body: Vec<u8>,
+    body: Arc<Vec<u8>>,
+    /// Which of its jobs, where there are several.
+    place: Option<usize>,
     id: Option<ShortString>,
     content_type: Option<ShortString>,
     held: Held,
+}
+
+impl Letter {
+    /// A letter for each of the jobs in the message.
+    pub(crate) fn shared(self, jobs: usize) -> impl Iterator<Item = Self> {
+        let Self { body, id, content_type, held, .. } = self;
+        held.shared(jobs).enumerate().map(move |(place, held)| Self {
+            body: body.clone(),
+            place: (jobs > 1).then_some(place),
+            id: id.clone(),
+            content_type: content_type.clone(),
+            held,
+        })
+    }
+
+    /// The message that carries this one alone, and its id.
+    fn own(&self) -> (Vec<u8>, Option<ShortString>) {
+        let job = self.place.and_then(|place| Some(wire::decode_all(&self.body).ok()?.swap_remove(place)));
+        match job.and_then(|job| Some((wire::envelope(&[&Sheet::of(&job).ok()?]), job.id))) {
+            Some((body, id)) => (body, Some(id.to_string().into())),
+            None => (self.body.to_vec(), self.id.clone()),
+        }
+    }
 }
 
 impl From<Incoming> for Letter {
     fn from(message: Incoming) -> Self {
         let Incoming { body, properties, held, .. } = message;
         let (id, content_type) = (properties.message_id().clone(), properties.content_type().clone());
-        Self { body, id, content_type, held }
+        Self { body: Arc::new(body), place: None, id, content_type, held }
     }
 }
 
@@ -258,6 +300,26 @@ mod tests {
         tokio::time::advance(PATIENCE).await;
         buffer.give_back();
         assert!(matches!(settled.recv().await, Some(Settle::Release(1))));
+    }
+
+    #[tokio::test]
+    async fn a_message_is_done_when_all_its_shares_are_and_comes_again_when_one_is_not() {
+        let (session, mut settled) = mpsc::unbounded_channel();
+        let shares = |tag| message(tag, &session).held.shared(3).collect::<Vec<_>>();
+        let [one, two, three] = <[Held; 3]>::try_from(shares(1)).unwrap();
+        one.ack();
+        two.ack();
+        assert!(settled.try_recv().is_err());
+        three.ack();
+        assert!(matches!(settled.try_recv(), Ok(Settle::Ack(1))));
+        let [one, two, three] = <[Held; 3]>::try_from(shares(2)).unwrap();
+        one.ack();
+        drop(two);
+        assert!(matches!(settled.try_recv(), Ok(Settle::Release(2))));
+        three.ack();
+        drop(shares(3));
+        assert!(matches!(settled.try_recv(), Ok(Settle::Release(3))), "it is told once");
+        assert!(settled.try_recv().is_err());
     }
 
     #[tokio::test]

@@ -15,6 +15,7 @@ mod ledger;
 mod options;
 mod publish;
 mod queue;
+mod share;
 mod topology;
 mod unreadable;
 

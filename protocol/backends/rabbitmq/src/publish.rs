@@ -5,7 +5,7 @@
 //! client library numbers a message and sends it in two steps; from two tasks, confirms could be swapped.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -14,6 +14,7 @@ use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::types::ShortString;
 use lapin::{BasicProperties, Channel};
 use protocol::ports::PortError;
+use protocol::wire;
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -21,6 +22,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::connection::{Link, Server, Session, State, answer, supervise};
 use crate::error::Trouble;
+use crate::share::{self, Mean, Posting};
 use crate::topology::Topology;
 
 /// How long an operation waits for a session while there is none.
@@ -37,19 +39,22 @@ const GATHER: Duration = Duration::from_millis(1);
 /// moves its consumers over by itself instead of cancelling them, and they never get a message again (seen
 /// with quorum queues on 3.10). Cancelled consumers know that they must begin anew.
 const MOURNING: Duration = Duration::from_millis(500);
+/// How many messages of a queue are looked back on to tell how many jobs wait in it.
+const SHARE_MESSAGES: u16 = 64;
 /// How often an idle session looks whether it is still alive.
 const CHECK: Duration = Duration::from_millis(500);
 
 /// Something to be done on the publishing connection.
 pub(crate) enum Work {
+    /// Sends a job, in a message of its own or with others, and waits for its confirm.
+    Post(Box<Posting>),
     /// Sends a message and waits for its confirm.
     Publish(Box<Message>),
-    /// Declares some of our queues and sums what waits in them.
+    /// Declares some of our queues and sums the jobs that wait in them: an estimate where they share messages.
     Count(Vec<ShortString>),
 }
 
 /// A message and where it goes.
-#[derive(Clone)]
 pub(crate) struct Message {
     /// The queue; through the default exchange, which routes by queue name.
     pub(crate) queue: ShortString,
@@ -148,11 +153,12 @@ impl Session for Publishing {
                 () = tokio::time::sleep_until(gathered), if gathering => {}
                 command = commands.recv(), if !gathering && flights.len() < IN_FLIGHT => {
                     gathered = Instant::now() + GATHER;
-                    flights.extend(command.map(|command| desk.fly(command)));
                     // All that is there goes out in one go.
-                    while flights.len() < IN_FLIGHT && let Ok(command) = commands.try_recv() {
-                        flights.push(desk.fly(command));
+                    let mut came: Vec<_> = command.into_iter().collect();
+                    while flights.len() + came.len() < IN_FLIGHT && let Ok(command) = commands.try_recv() {
+                        came.push(command);
                     }
+                    flights.extend(loads(came).into_iter().map(|load| desk.fly(load)));
                 }
                 Some(first) = flights.next(), if !flights.is_empty() => {
                     let mut landed = vec![first];
@@ -172,12 +178,63 @@ impl Session for Publishing {
     }
 }
 
+/// A message or a question, and who waits for what becomes of it.
+struct Load {
+    cargo: Cargo,
+    answers: Vec<oneshot::Sender<Result<u64, Trouble>>>,
+}
+
+enum Cargo {
+    Message(Box<Message>),
+    Count(Vec<ShortString>),
+}
+
+/// Puts the work that has come into loads.
+fn loads(commands: Vec<Command>) -> Vec<Load> {
+    let (mut loads, mut postings) = (Vec::new(), Vec::new());
+    // Where the answer has nowhere to go, who asked has stopped waiting.
+    for Command { work, answer } in commands.into_iter().filter(|command| !command.answer.is_closed()) {
+        let cargo = match work {
+            Work::Post(posting) => {
+                postings.push((*posting, answer));
+                continue;
+            }
+            Work::Publish(message) => Cargo::Message(message),
+            Work::Count(queues) => Cargo::Count(queues),
+        };
+        loads.push(Load { cargo, answers: vec![answer] });
+    }
+    for message in share::pack(postings) {
+        let (postings, answers): (Vec<_>, _) = message.into_iter().unzip();
+        loads.extend(
+            together(&postings).map(|message| Load { cargo: Cargo::Message(Box::new(message)), answers }),
+        );
+    }
+    loads
+}
+
+/// The message of some jobs of one queue.
+fn together(jobs: &[Posting]) -> Option<Message> {
+    let first = jobs.first()?;
+    let sheets: Vec<_> = jobs.iter().map(|job| &job.sheet).collect();
+    let lifetime = jobs.iter().map(|job| job.lifetime).max()?;
+    let properties = BasicProperties::default()
+        // Persistent.
+        .with_delivery_mode(2)
+        .with_content_type(wire::MEDIA_TYPE.into())
+        .with_expiration(lifetime.as_millis().to_string().into());
+    let body = wire::envelope(&sheets);
+    Some(Message { queue: first.queue.clone(), ours: true, id: first.id.clone(), body, properties })
+}
+
 /// What one session works with.
 struct Desk<'a> {
     link: &'a Link,
     topology: &'a Topology,
     channel: Channel,
     queues: RwLock<HashMap<ShortString, Standing>>,
+    /// How many jobs a message of a queue has, where they share.
+    shares: std::sync::Mutex<HashMap<ShortString, Mean>>,
     declaring: Mutex<()>,
 }
 
@@ -189,11 +246,11 @@ enum Standing {
     Lost(Instant),
 }
 
-/// A command whose work is done, well or not.
+/// A load whose work is done, well or not.
 struct Landed {
     id: Option<ShortString>,
     result: Result<Done, Trouble>,
-    answer: oneshot::Sender<Result<u64, Trouble>>,
+    answers: Vec<oneshot::Sender<Result<u64, Trouble>>>,
 }
 
 enum Done {
@@ -211,28 +268,43 @@ impl<'a> Desk<'a> {
     async fn open(link: &'a Link, topology: &'a Topology) -> Result<Self, Trouble> {
         let channel = link.channel().await?;
         answer("confirm.select", channel.confirm_select(ConfirmSelectOptions::default())).await?;
-        let (queues, declaring) = (RwLock::default(), Mutex::default());
-        let desk = Self { link, topology, channel, queues, declaring };
+        let (queues, shares, declaring) = (RwLock::default(), std::sync::Mutex::default(), Mutex::default());
+        let desk = Self { link, topology, channel, queues, shares, declaring };
         // Where the server puts what it gives up must be there before any queue that names it.
         desk.declare(&[topology.dead()]).await?;
         Ok(desk)
     }
 
-    async fn fly(&self, command: Command) -> Landed {
-        let Command { work, answer } = command;
+    async fn fly(&self, load: Load) -> Landed {
+        let Load { cargo, answers } = load;
         let mut id = None;
-        let result = match work {
-            // Who asked has stopped waiting.
-            _ if answer.is_closed() => Err(Trouble::Away),
+        let result = match cargo {
             // The server reads nothing on this connection, and asks to be left alone.
             _ if self.link.blocked() => Err(Trouble::Blocked),
-            Work::Count(queues) => self.declare(&queues).await.map(Done::Counted),
-            Work::Publish(message) => {
+            Cargo::Count(queues) => self.count(&queues).await.map(Done::Counted),
+            Cargo::Message(message) => {
                 id = Some(message.id.clone());
+                if message.ours {
+                    let mut shares = self.shares();
+                    let mean = shares.entry(message.queue.clone());
+                    mean.or_insert_with(|| Mean::over(SHARE_MESSAGES)).add(answers.len());
+                }
                 self.publish(*message).await
             }
         };
-        Landed { id, result, answer }
+        Landed { id, result, answers }
+    }
+
+    /// The jobs that wait in some queues.
+    async fn count(&self, queues: &[ShortString]) -> Result<u64, Trouble> {
+        let waiting = self.declare(queues).await?;
+        let shares = self.shares();
+        let jobs = |queue, messages| shares.get(queue).map_or(messages, |mean| mean.jobs(messages));
+        Ok(queues.iter().zip(waiting).map(|(queue, messages)| jobs(queue, messages)).sum())
+    }
+
+    fn shares(&self) -> MutexGuard<'_, HashMap<ShortString, Mean>> {
+        self.shares.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn publish(&self, message: Message) -> Result<Done, Trouble> {
@@ -277,11 +349,12 @@ impl<'a> Desk<'a> {
 
     /// Declares queues on a channel of its own: the server closes the channel of a declaration that it
     /// refuses, and the others' messages must not go with it.
-    async fn declare(&self, queues: &[ShortString]) -> Result<u64, Trouble> {
+    /// Returns how many messages wait in each.
+    async fn declare(&self, queues: &[ShortString]) -> Result<Vec<u64>, Trouble> {
         let channel = self.link.channel().await?;
-        let mut waiting = 0;
+        let mut waiting = Vec::with_capacity(queues.len());
         for queue in queues {
-            waiting += answer("queue.declare", self.topology.declare(&channel, queue)).await?;
+            waiting.push(answer("queue.declare", self.topology.declare(&channel, queue)).await?);
         }
         answer("channel.close", channel.close(200, "OK".into())).await?;
         Ok(waiting)
@@ -304,8 +377,10 @@ impl<'a> Desk<'a> {
                 Ok(Done::Confirmed { .. }) => Ok(0),
                 Err(trouble) => Err(trouble),
             };
-            // Who asked may have stopped waiting.
-            let _ = flight.answer.send(result);
+            for answer in flight.answers {
+                // Who asked may have stopped waiting.
+                let _ = answer.send(result.clone());
+            }
         }
     }
 }

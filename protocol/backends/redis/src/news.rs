@@ -1,8 +1,9 @@
 //! News from other processes: a subscription each for "this job changed" and for "someone asked to cancel
 //! this job", made on the first watch. Their connections are their own, and are made anew for ever.
 //!
-//! A message about a job carries a job's id, with ` end` behind it if the job is over. What was missed while a subscription was away doesn't
-//! matter: once it is back, everybody is woken and reads again.
+//! A message about a job carries the job's id, with ` end` behind it if the job is over, and behind that, if a handler has
+//! run, the key of its version and how many microseconds it took. What was missed while a subscription was away
+//! doesn't matter: once it is back, everybody is woken and reads again.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::OnceLock;
@@ -11,6 +12,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use protocol::hub::{Hub, News, Watch};
 use protocol::id::JobId;
+use protocol::pace::{PaceKey, Paces};
 use redis::{Client, RedisResult};
 use tokio::runtime::Handle;
 use tokio::time::timeout;
@@ -34,6 +36,7 @@ pub(crate) struct Wakeups {
     runtime: Handle,
     changes: Channel,
     cancels: Channel,
+    paces: Paces,
 }
 
 struct Channel {
@@ -51,12 +54,19 @@ impl Wakeups {
             runtime: Handle::current(),
             changes: channel(keys.wake()),
             cancels: channel(keys.cancel()),
+            paces: Paces::default(),
         }
     }
 
     /// A watch that wakes when the job changes.
     pub(crate) fn watch(&self, job: JobId) -> Watch {
         self.on(&self.changes, job)
+    }
+
+    /// How long calls of a version take.
+    pub(crate) fn pace(&self, version: PaceKey) -> Option<Duration> {
+        self.hear(&self.changes);
+        self.paces.of(version)
     }
 
     /// A watch that wakes when someone asks to cancel the job.
@@ -67,14 +77,22 @@ impl Wakeups {
     fn on(&self, channel: &Channel, job: JobId) -> Watch {
         // Before the subscription: its first act is to wake everybody.
         let watch = channel.hub.watch(job);
+        self.hear(channel);
+        watch
+    }
+
+    fn hear(&self, channel: &Channel) {
         channel.listener.get_or_init(|| {
-            let hub = channel.hub.clone();
+            let (hub, paces) = (channel.hub.clone(), self.paces.clone());
             let hear = move |heard: Heard<'_>| match heard {
                 Heard::Subscribed => hub.wake_all(),
                 // Anyone with rights on the channel may write there.
                 Heard::Message(payload) => {
-                    if let Some((job, news)) = read(payload) {
+                    if let Some(Told { job, news, pace }) = read(payload) {
                         hub.wake(job, news);
+                        if let Some((version, took)) = pace {
+                            paces.note(version, took);
+                        }
                     }
                 }
                 Heard::Lost => {}
@@ -82,7 +100,6 @@ impl Wakeups {
             let listening = listen(self.client.clone(), channel.name.clone(), hear);
             AbortOnDropHandle::new(self.runtime.spawn(listening))
         });
-        watch
     }
 }
 
@@ -142,10 +159,26 @@ async fn session(client: &Client, channel: &str, hear: &impl Fn(Heard<'_>), subs
     }
 }
 
-fn read(payload: &[u8]) -> Option<(JobId, News)> {
-    let text = std::str::from_utf8(payload).ok()?;
-    let (id, news) = text.strip_suffix(" end").map_or((text, News::Change), |id| (id, News::End));
-    Some((id.parse().ok()?, news))
+/// What the message of an end says behind `end`.
+pub(crate) fn pace(version: PaceKey, took: Duration) -> String {
+    format!(" {version} {}", took.as_micros())
+}
+
+/// What a message says.
+struct Told {
+    job: JobId,
+    news: News,
+    pace: Option<(PaceKey, Duration)>,
+}
+
+fn read(payload: &[u8]) -> Option<Told> {
+    let mut words = std::str::from_utf8(payload).ok()?.split(' ');
+    let job = words.next()?.parse().ok()?;
+    let news = if words.next() == Some("end") { News::End } else { News::Change };
+    let pace = words.next().zip(words.next()).and_then(|(version, micros)| {
+        Some((version.parse().ok()?, Duration::from_micros(micros.parse().ok()?)))
+    });
+    Some(Told { job, news, pace })
 }
 
 /// Between half of `pause` and all of it, so that clients of a server that comes back don't come all at once.

@@ -14,9 +14,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use protocol::event::EventBatch;
 use protocol::hub::Watch;
-use protocol::id::{JobId, TenantId, WorkerId};
+use protocol::id::{ContentHash, JobId, TenantId, WorkerId};
 use protocol::isolation::Isolation;
 use protocol::job::{Job, JobSpec};
+use protocol::pace::PaceKey;
 use protocol::ports::{
     Appended, Cancelled, Claim, Confirmed, Created, EventsPage, Finish, Finished, JobFilter, JobsPage,
     NewJob, PortError, Renewal, Store, StoreOptions,
@@ -151,6 +152,10 @@ impl Store for RedisStore {
 
     async fn list(&self, tenant: &TenantId, filter: &JobFilter) -> Result<JobsPage, PortError> {
         self.list_jobs(tenant, filter).await
+    }
+
+    fn pace(&self, content: &ContentHash) -> Option<Duration> {
+        self.news.pace(PaceKey::of(content))
     }
 
     fn watch(&self, job: JobId) -> Watch {

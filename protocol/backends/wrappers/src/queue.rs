@@ -17,6 +17,10 @@ impl<A: Around> Queue for Wrapped<dyn Queue, A> {
         self.around.call("queue.publish", self.inner.publish(job)).await
     }
 
+    async fn publish_together(&self, job: &JobSpec, number: usize) -> Result<(), PortError> {
+        self.around.call("queue.publish", self.inner.publish_together(job, number)).await
+    }
+
     async fn consume(&self, lanes: &[Lane], ceiling: u16) -> Result<Box<dyn Consumer>, PortError> {
         let inner = self.around.call("queue.consume", self.inner.consume(lanes, ceiling)).await?;
         Ok(Box::new(WrappedConsumer { inner, around: self.around.clone() }))

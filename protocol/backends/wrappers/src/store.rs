@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use protocol::event::EventBatch;
 use protocol::hub::Watch;
-use protocol::id::{JobId, TenantId, WorkerId};
+use protocol::id::{ContentHash, JobId, TenantId, WorkerId};
 use protocol::isolation::Isolation;
 use protocol::job::{Job, JobSpec};
 use protocol::ports::{
@@ -66,6 +66,10 @@ impl<A: Around> Store for Wrapped<dyn Store, A> {
 
     async fn list(&self, tenant: &TenantId, filter: &JobFilter) -> Result<JobsPage, PortError> {
         self.around.call("store.list", self.inner.list(tenant, filter)).await
+    }
+
+    fn pace(&self, content: &ContentHash) -> Option<Duration> {
+        self.inner.pace(content)
     }
 
     fn watch(&self, job: JobId) -> Watch {

@@ -1,10 +1,12 @@
 //! Being woken instead of asking again and again. A needless wake-up is allowed, a missing one is not.
 //! Where several clients can be, the one that changes the job is another one than the one that watches.
 
+use std::time::Duration;
+
 use protocol::hub::Watch;
 use protocol::id::JobId;
 use protocol::job::{Job, JobSpec};
-use protocol::ports::Renewal;
+use protocol::ports::{Finish, Renewal};
 use protocol::state::JobState;
 
 use super::Fixture;
@@ -159,4 +161,20 @@ pub async fn watches_on_nothing_do_no_harm(store: Fixture) {
     let mut watch = store.watch(spec.id);
     store.start(&spec).await;
     store.wakes(&mut watch, &spec, |job| job.state == JobState::Running).await;
+}
+
+pub async fn a_pace_is_heard_of_when_a_job_has_ended(store: Fixture) {
+    let content = job().content_hash;
+    let took = Duration::from_millis(7);
+    assert_eq!(store.pace(&content), None);
+    // News that nobody listens to yet is lost, so jobs end until one is heard of.
+    let pace = until("a pace is heard of", || async {
+        let spec = store.running().await;
+        assert_eq!(spec.content_hash, content);
+        store.end(&spec, 1, &Finish { took, ..succeed("1") }).await;
+        store.pace(&content)
+    });
+    assert_eq!(pace.await, took);
+    let other = protocol::id::ContentHash::new("f".repeat(64)).unwrap();
+    assert_eq!(store.pace(&other), None);
 }

@@ -2,7 +2,7 @@
 //! claim, finish, acknowledge; all at once.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::ensure;
 use bench::job;
@@ -80,6 +80,7 @@ async fn finish(delivery: Delivery, store: Arc<dyn Store>, worker: Arc<WorkerId>
     let finish = Finish {
         outcome: Outcome::Succeeded,
         verdict: Verdict::Succeed(delivery.job.input.clone()),
+        took: Duration::ZERO,
         last: EventBatch { first: 1, events: Vec::new() },
     };
     let finished = store.finish(&delivery.job, attempt, &finish).await?;

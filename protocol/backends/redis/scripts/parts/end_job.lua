@@ -11,5 +11,5 @@ local function end_job(job, state, event, dead, ...)
     job.state = state
     call('HSET', JOB, 'state', state .. ' ' .. STAMP, 'seq', tell('result', job.attempt, event), ...)
     call('PEXPIRE', JOB, RETENTION)
-    call('PUBLISH', WAKE, ID .. ' end')
+    call('PUBLISH', WAKE, ID .. ' end' .. (job.pace or ''))
 end

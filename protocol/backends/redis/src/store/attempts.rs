@@ -14,12 +14,14 @@ use protocol::isolation::Isolation;
 use protocol::job::JobSpec;
 use protocol::lifecycle::{Step, state_event_data};
 use protocol::outcome::Verdict;
+use protocol::pace::PaceKey;
 use protocol::ports::{Appended, Cancelled, Claim, Finish, Finished, PortError, Renewal};
 use protocol::state::JobState;
 
 use super::scripts::JobScript;
 use super::{Answer, RedisStore, record};
 use crate::fields::json;
+use crate::news;
 
 /// How often a claim tries to start a job that others start and end meanwhile.
 const CLAIMS: usize = 4;
@@ -105,7 +107,7 @@ impl RedisStore {
             _ => String::new(),
         };
         let number = attempt.to_string();
-        let next = Next::of(Step::of(&finish.verdict, spec));
+        let next = Next::of(Step::of(&finish.verdict, spec), pace(spec, finish));
         let mut arguments = vec![number.as_str(), finish.outcome.as_str(), &attempt_error];
         arguments.extend(next.words.iter().map(|word| &**word));
         let first = finish.last.first.to_string();
@@ -166,6 +168,11 @@ fn events(batch: &EventBatch) -> impl Iterator<Item = &str> {
     batch.events.iter().flat_map(|event| [event.kind.as_str(), event.data.text()])
 }
 
+/// What the news of an end says of the version's pace.
+fn pace(spec: &JobSpec, finish: &Finish) -> String {
+    news::pace(PaceKey::of(&spec.content_hash), finish.took)
+}
+
 /// A step in the words of `finish.lua`, where the job ends, or of `hand_back.lua`; what doesn't apply is empty.
 struct Next {
     ends: bool,
@@ -173,7 +180,8 @@ struct Next {
 }
 
 impl Next {
-    fn of(step: Step) -> Self {
+    /// `pace` goes along with an end.
+    fn of(step: Step, pace: String) -> Self {
         match step {
             Step::End(end) => {
                 let (state, event) = (end.state.as_str().into(), end.event_data().text().to_owned().into());
@@ -182,7 +190,8 @@ impl Next {
                     (None, error) => ("error", error.map(|error| json(&error)).unwrap_or_default()),
                 };
                 let dead_letter = if end.dead_letter { "1" } else { "" };
-                Self { ends: true, words: vec![state, event, field.into(), text.into(), dead_letter.into()] }
+                let words = vec![state, event, field.into(), text.into(), dead_letter.into(), pace.into()];
+                Self { ends: true, words }
             }
             Step::Continue { state, reason, at } => {
                 let event = state_event_data(state, Some(reason)).text().to_owned();

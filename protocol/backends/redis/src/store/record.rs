@@ -147,7 +147,7 @@ mod tests {
 
     fn fields(more: &[(&str, &str)]) -> Fields {
         let envelope: serde_json::Value = serde_json::from_str(SPEC).unwrap();
-        let spec = envelope["job"].to_string();
+        let spec = envelope["jobs"][0].to_string();
         let base = [("spec", spec.as_str()), ("state", "running"), ("seq", "2")];
         let words = base.iter().chain(more).flat_map(|(name, value)| [*name, *value]);
         Fields::of_answer(std::iter::once("same").chain(words).map(str::to_owned).collect())

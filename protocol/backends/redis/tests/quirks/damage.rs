@@ -17,7 +17,7 @@ use crate::{backend, clean, job, new, raw, url, worker};
 
 fn success() -> Finish {
     let verdict = Verdict::Succeed(Json::parse("1".into()).unwrap());
-    Finish { outcome: Outcome::Succeeded, verdict, last: EventBatch::default() }
+    Finish { outcome: Outcome::Succeeded, verdict, took: Default::default(), last: EventBatch::default() }
 }
 
 /// What happened, as `attempt kind state`.

@@ -49,7 +49,12 @@ async fn a_wrong_login_is_denied_and_the_rights_in_the_readme_are_enough() {
     watch.changed().await;
     cancels.changed().await;
     let verdict = protocol::outcome::Verdict::Cancel;
-    let finish = protocol::ports::Finish { outcome: Outcome::Cancelled, verdict, last: Default::default() };
+    let finish = protocol::ports::Finish {
+        outcome: Outcome::Cancelled,
+        verdict,
+        took: Default::default(),
+        last: Default::default(),
+    };
     store.finish(&spec, 1, &finish).await.unwrap();
     store.outbox(std::time::Duration::ZERO, 1).await.unwrap();
     store.remove_old(1).await.unwrap();
