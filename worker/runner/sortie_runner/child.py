@@ -105,12 +105,13 @@ def serve(outfit: Outfit) -> None:
     """Answers calls: one, or as many as come if the worker wants the process kept."""
     channel, capture = outfit.channel, outfit.capture
     owner = os.getpid()
+    limit_cpu = CpuLimit(outfit.cores)
     handler: loader.Handler | None = None
     while (call := channel.receive()) is not None:
         limits = call["limits"]
         capture.log.reset(limits["log_bytes"])
         try:
-            limit_cpu(call["context"]["remaining_ms"] / 1000, outfit.cores)
+            limit_cpu.bound(call["context"]["remaining_ms"] / 1000)
             if handler is None:
                 limit_memory(max(limits["memory_mb"] * MIB, outfit.least_memory))
                 handler = loader.load(call["source"])
@@ -176,12 +177,20 @@ def limit_memory(most: int) -> None:
     resource.setrlimit(resource.RLIMIT_DATA, (most, most + MEMORY_RESERVE))
 
 
-def limit_cpu(seconds: float, cores: int) -> None:
-    """Bounds the processor time of the call, in case that the clock that ends it fails: every core for as long as the
-    call may last."""
-    most = time.process_time() + seconds * cores
-    hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
-    resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(most) + 1, hard))
+class CpuLimit:
+    """Bounds the processor time of calls, in case that the clock that ends them fails: every core for as long as the call
+    may last. Told to the kernel where it is another second than for the call before."""
+
+    def __init__(self, cores: int) -> None:
+        self.cores = cores
+        self.most = -1
+
+    def bound(self, seconds: float) -> None:
+        most = math.ceil(time.process_time() + seconds * self.cores) + 1
+        if most != self.most:
+            hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
+            resource.setrlimit(resource.RLIMIT_CPU, (most, hard))
+            self.most = most
 
 
 def free_memory_reserve() -> None:
