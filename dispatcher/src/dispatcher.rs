@@ -61,9 +61,13 @@ impl Dispatcher {
         outcome::await_accepted(self, accepted, limit).await
     }
 
-    /// The same for many jobs: all of them, in their order, when the last one is finished.
-    pub async fn await_all_accepted(&self, accepted: Vec<Accepted>, limit: Duration) -> Vec<Job> {
-        outcome::await_all_accepted(self, accepted, limit).await
+    /// The same for the jobs of a batch: all of them when the last one is finished. What was refused stays as it is.
+    pub async fn await_batch(
+        &self,
+        answers: Vec<Result<Accepted, Problem>>,
+        limit: Duration,
+    ) -> Vec<Result<Job, Problem>> {
+        outcome::await_batch(self, answers, limit).await
     }
 
     /// The job as it is now.

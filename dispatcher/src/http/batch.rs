@@ -1,20 +1,17 @@
 //! `/v1/jobs/batch`: many jobs with one request.
 
-use std::time::Duration;
-
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use protocol::error::Problem;
-use protocol::job::Job;
 use protocol::limits;
 
 use super::jobs::tell_wait;
 use super::{auth, body, error, json, params};
 use crate::access::Verb;
 use crate::dispatcher::Dispatcher;
-use crate::intake::{Accepted, Batch};
+use crate::intake::Batch;
 use crate::view;
 
 /// `POST /v1/jobs/batch`: 200 with an answer for each job, once all are accepted or refused; with `Prefer: wait=N` once
@@ -30,7 +27,7 @@ pub(super) async fn submit(State(dispatcher): State<Dispatcher>, headers: Header
         let (answers, wait) = dispatcher.metrics().measure(Verb::SubmitBatch, accepting).await?;
         let jobs = match wait {
             Some(limit) if !limit.is_zero() => {
-                let waiting = async { Ok(finished(&dispatcher, answers, limit).await) };
+                let waiting = async { Ok(dispatcher.await_batch(answers, limit).await) };
                 dispatcher.metrics().measure(Verb::WaitJob, waiting).await?
             }
             _ => answers.into_iter().map(|answer| answer.map(|accepted| accepted.job)).collect(),
@@ -40,17 +37,4 @@ pub(super) async fn submit(State(dispatcher): State<Dispatcher>, headers: Header
         Ok(response)
     };
     answering.await.unwrap_or_else(|problem: Problem| error::response(&problem))
-}
-
-/// The accepted jobs when all are finished, or as they are when the time is over.
-async fn finished(
-    dispatcher: &Dispatcher,
-    answers: Vec<Result<Accepted, Problem>>,
-    limit: Duration,
-) -> Vec<Result<Job, Problem>> {
-    let mut accepted = Vec::new();
-    let refused: Vec<Option<Problem>> =
-        answers.into_iter().map(|answer| answer.map(|one| accepted.push(one)).err()).collect();
-    let mut jobs = dispatcher.await_all_accepted(accepted, limit).await.into_iter();
-    refused.into_iter().filter_map(|refused| refused.map(Err).or_else(|| jobs.next().map(Ok))).collect()
 }

@@ -61,7 +61,10 @@ pub(crate) async fn submit(
     let mut room = Room::of_batch();
     let answer = |answer: Result<Accepted, Problem>| match answer {
         // That of an earlier request may be finished.
-        Ok(Accepted { job, watch }) => Ok(Accepted { job: room.fit(job), watch }),
+        Ok(mut accepted) => {
+            room.fit(&mut accepted.job);
+            Ok(accepted)
+        }
         Err(problem) => {
             dispatcher.metrics().refused(problem.code);
             Err(problem)

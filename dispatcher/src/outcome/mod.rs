@@ -6,7 +6,7 @@ mod get;
 mod list;
 mod room;
 mod wait;
-mod wait_all;
+mod wait_batch;
 
 pub(crate) use cancel::cancel;
 pub use events::EventReader;
@@ -14,4 +14,4 @@ pub(crate) use get::{get, no_job};
 pub(crate) use list::list;
 pub(crate) use room::Room;
 pub(crate) use wait::{await_accepted, wait};
-pub(crate) use wait_all::await_all_accepted;
+pub(crate) use wait_batch::await_batch;

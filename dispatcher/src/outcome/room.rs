@@ -14,13 +14,12 @@ impl Room {
         Self { bytes: limits::BATCH_RESULT_BYTES }
     }
 
-    /// The job, without its result if there is no room for it.
-    pub(crate) fn fit(&mut self, mut job: Job) -> Job {
+    /// Leaves out the result of a job for which there is no room.
+    pub(crate) fn fit(&mut self, job: &mut Job) {
         let bytes = job.result.as_ref().map_or(0, |result| result.text().len());
         match self.bytes.checked_sub(bytes) {
             Some(left) => self.bytes = left,
             None => job.result = None,
         }
-        job
     }
 }

@@ -164,13 +164,64 @@ impl Session for Consuming {
         stop: &CancellationToken,
     ) -> Result<(), Trouble> {
         self.catch_up();
-        let mut floor = Floor::open(link, &self.topology, self.careful).await?;
-        let careful_until = Instant::now() + CAREFUL;
+        let topology = self.topology.clone();
+        let mut floor = Floor::open(link, &topology, self.careful).await?;
         for (id, wanted) in &self.wanted {
             floor.begin(*id, wanted).await?;
         }
         state.send_replace(State::Ready(()));
-        let (mut heard, mut gathering) = (Vec::new(), Gathering::new(Instant::now()));
+        let mut gathering = Gathering::new(Instant::now());
+        let ended = self.serve(link, &mut floor, &mut gathering, stop).await;
+        // Whoever ended it: what the server can still be told doesn't come again.
+        if link.check(&floor.channel).is_err() {
+            return ended;
+        }
+        let now = Instant::now();
+        while let Ok(settle) = floor.settled.try_recv() {
+            gathering.add(settle, now);
+        }
+        ended.and(floor.settle(gathering.take(now)).await)
+    }
+
+    async fn repair(&mut self, server: &Server, trouble: &Trouble) {
+        if !trouble.is_unreadable() {
+            return;
+        }
+        if std::mem::replace(&mut self.careful, true) {
+            for (queue, _) in self.wanted.values().flat_map(|wanted| &wanted.queues) {
+                if let Err(error) = unreadable::put_aside(server, queue).await {
+                    // The next session comes by here again.
+                    tracing::debug!(queue = queue.as_str(), %error, "no look at a queue");
+                }
+            }
+        }
+    }
+}
+
+impl Consuming {
+    /// Takes note of what changed while there was no session.
+    fn catch_up(&mut self) {
+        while let Ok(change) = self.news.try_recv() {
+            match change {
+                Change::Begin(id, wanted) => drop(self.wanted.insert(id, wanted)),
+                Change::Prefetch(id, prefetch) => {
+                    self.wanted.entry(id).and_modify(|wanted| wanted.set_prefetch(prefetch));
+                }
+                Change::End(id) => drop(self.wanted.remove(&id)),
+            }
+        }
+    }
+
+    /// Hands over what comes and tells the server what becomes of it, until `stop` or the first error.
+    async fn serve(
+        &mut self,
+        link: &Link,
+        floor: &mut Floor<'_>,
+        gathering: &mut Gathering,
+        stop: &CancellationToken,
+    ) -> Result<(), Trouble> {
+        let mut heard = Vec::new();
+        let careful_until = Instant::now() + CAREFUL;
         let mut check = tokio::time::interval(CHECK);
         check.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -183,7 +234,7 @@ impl Session for Consuming {
             }
             tokio::select! {
                 Some(arrived) = floor.arrivals.next(), if !floor.arrivals.is_empty() => {
-                    self.hand_over(arrived, &mut floor)?;
+                    self.hand_over(arrived, floor)?;
                 }
                 _ = floor.settled.recv_many(&mut heard, HEARD) => {
                     let now = Instant::now();
@@ -212,42 +263,7 @@ impl Session for Consuming {
                     }
                     self.wanted.values().for_each(|wanted| wanted.buffer.give_back());
                 }
-                () = stop.cancelled() => {
-                    let now = Instant::now();
-                    while let Ok(settle) = floor.settled.try_recv() {
-                        gathering.add(settle, now);
-                    }
-                    return floor.settle(gathering.take(now)).await;
-                }
-            }
-        }
-    }
-
-    async fn repair(&mut self, server: &Server, trouble: &Trouble) {
-        if !trouble.is_unreadable() {
-            return;
-        }
-        if std::mem::replace(&mut self.careful, true) {
-            for (queue, _) in self.wanted.values().flat_map(|wanted| &wanted.queues) {
-                if let Err(error) = unreadable::put_aside(server, queue).await {
-                    // The next session comes by here again.
-                    tracing::debug!(queue = queue.as_str(), %error, "no look at a queue");
-                }
-            }
-        }
-    }
-}
-
-impl Consuming {
-    /// Takes note of what changed while there was no session.
-    fn catch_up(&mut self) {
-        while let Ok(change) = self.news.try_recv() {
-            match change {
-                Change::Begin(id, wanted) => drop(self.wanted.insert(id, wanted)),
-                Change::Prefetch(id, prefetch) => {
-                    self.wanted.entry(id).and_modify(|wanted| wanted.set_prefetch(prefetch));
-                }
-                Change::End(id) => drop(self.wanted.remove(&id)),
+                () = stop.cancelled() => return Ok(()),
             }
         }
     }

@@ -35,6 +35,12 @@ struct Sweep {
     limit: usize,
 }
 
+impl Sweep {
+    const fn of(operation: &'static str, index: Index, age: Duration, limit: usize) -> Self {
+        Self { operation, index, base: 0, age, limit }
+    }
+}
+
 /// An entry of an index.
 struct Entry {
     shard: u8,
@@ -44,30 +50,28 @@ struct Entry {
 
 impl RedisStore {
     pub(super) async fn sweep_outbox(&self, age: Duration, limit: usize) -> Result<Vec<JobSpec>, PortError> {
-        let sweep = Sweep { operation: "store.outbox", index: Index::Outbox, base: 0, age, limit };
+        let sweep = Sweep::of("store.outbox", Index::Outbox, age, limit);
         self.take(sweep, &self.scripts.outbox, |_| vec![millis(age)]).await
     }
 
     pub(super) async fn sweep_due(&self, limit: usize) -> Result<Vec<JobSpec>, PortError> {
-        let sweep = Sweep { operation: "store.due", index: Index::Due, base: 0, age: Duration::ZERO, limit };
+        let sweep = Sweep::of("store.due", Index::Due, Duration::ZERO, limit);
         self.take(sweep, &self.scripts.due, |_| Vec::new()).await
     }
 
     pub(super) async fn sweep_leases(&self, limit: usize) -> Result<Vec<JobSpec>, PortError> {
-        let sweep =
-            Sweep { operation: "store.reap", index: Index::Leases, base: 0, age: Duration::ZERO, limit };
+        let sweep = Sweep::of("store.reap", Index::Leases, Duration::ZERO, limit);
         self.take(sweep, &self.scripts.reap, |spec| record::expired(spec).into()).await
     }
 
     pub(super) async fn sweep_deadlines(&self, limit: usize) -> Result<usize, PortError> {
-        let sweep =
-            Sweep { operation: "store.expire", index: Index::Ends, base: 0, age: Duration::ZERO, limit };
+        let sweep = Sweep::of("store.expire", Index::Ends, Duration::ZERO, limit);
         let taken = self.take(sweep, &self.scripts.expire, |spec| record::expired(spec).into()).await?;
         Ok(taken.len())
     }
 
     pub(super) async fn sweep_replies(&self, age: Duration, limit: usize) -> Result<Vec<Job>, PortError> {
-        let sweep = Sweep { operation: "store.replies", index: Index::Replies, base: 0, age, limit };
+        let sweep = Sweep::of("store.replies", Index::Replies, age, limit);
         let age = &millis(age);
         self.fill(sweep, |entry| async move {
             let answer = self.run(sweep.operation, &self.scripts.reply, entry.job, &[age]).await?;
@@ -83,13 +87,7 @@ impl RedisStore {
     }
 
     pub(super) async fn sweep_finished(&self, limit: usize) -> Result<usize, PortError> {
-        let sweep = Sweep {
-            operation: "store.remove_old",
-            index: Index::Ends,
-            base: KEPT,
-            age: Duration::ZERO,
-            limit,
-        };
+        let sweep = Sweep { base: KEPT, ..Sweep::of("store.remove_old", Index::Ends, Duration::ZERO, limit) };
         let removed = self.fill(sweep, |entry| async move {
             let answer = self.run(sweep.operation, &self.scripts.remove, entry.job, &[&entry.member]).await?;
             Ok((answer.word() == "taken").then_some(()))
