@@ -4,7 +4,7 @@
 STATE ?= .sortie
 FORM ?= quick
 
-.PHONY: help run test check bench build profile clean
+.PHONY: help run test check bench build dist profile clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1|/p' Makefile | column -t -s '|'
@@ -27,6 +27,9 @@ bench: ## measure, and print the figures, in 7 minutes; FORM=full takes 40 (test
 
 build: ## the release binary, target/release/sortie
 	@cargo build --release --locked --bin sortie
+
+dist: ## the binary for production, target/dist/sortie: takes longer to build, and less for each job
+	@cargo build --profile dist --locked --bin sortie
 
 profile: ## a release build for perf, with line tables and frame pointers (deploy/slow-jobs.md says how)
 	@RUSTFLAGS="-C force-frame-pointers=yes" cargo build --profile profiling --locked --quiet --bin sortie
