@@ -233,10 +233,20 @@ pub struct Finish {
     pub outcome: Outcome,
     /// What becomes of the job.
     pub verdict: Verdict,
-    /// How long the handler took: where the job ends with it, a part of the version's pace ([`Store::pace`]).
+    /// How long the attempt took.
     pub took: Duration,
     /// Events not yet appended.
     pub last: EventBatch,
+}
+
+impl Finish {
+    /// What the attempt says of how long calls of its version take: nothing where it was stopped, or never begun.
+    pub const fn pace(&self) -> Option<Duration> {
+        match self.verdict {
+            Verdict::Succeed(_) | Verdict::Fail(_) | Verdict::Retry { .. } => Some(self.took),
+            Verdict::Expire | Verdict::Cancel | Verdict::Requeue => None,
+        }
+    }
 }
 
 /// What `finish` did.

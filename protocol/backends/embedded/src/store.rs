@@ -112,11 +112,11 @@ impl Store for Jobs {
     }
 
     async fn finish(&self, job: &JobSpec, attempt: u32, finish: &Finish) -> Result<Finished, PortError> {
-        let (version, took) = (PaceKey::of(&job.content_hash), finish.took);
+        let (version, pace) = (PaceKey::of(&job.content_hash), finish.pace());
         let (job, finish) = (job.clone(), finish.clone());
         let finished =
             self.work("store.finish", Durable, move |work| work.finish(&job, attempt, &finish)).await?;
-        if finished == Finished::Recorded {
+        if let (Finished::Recorded, Some(took)) = (finished, pace) {
             self.paces.note(version, took);
         }
         Ok(finished)

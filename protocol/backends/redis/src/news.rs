@@ -1,8 +1,8 @@
 //! News from other processes: a subscription each for "this job changed" and for "someone asked to cancel
 //! this job", made on the first watch. Their connections are their own, and are made anew for ever.
 //!
-//! A message about a job carries the job's id, with ` end` behind it if the job is over, and behind that, if a handler has
-//! run, the key of its version and how many microseconds it took. What was missed while a subscription was away
+//! A message about a job carries the job's id, with ` end` behind it if the job is over, and behind that, if it ran to
+//! its end, the key of its version and how many microseconds it took. What was missed while a subscription was away
 //! doesn't matter: once it is back, everybody is woken and reads again.
 
 use std::hash::{BuildHasher, RandomState};
@@ -89,10 +89,10 @@ impl Wakeups {
                 // Anyone with rights on the channel may write there.
                 Heard::Message(payload) => {
                     if let Some(Told { job, news, pace }) = read(payload) {
-                        hub.wake(job, news);
                         if let Some((version, took)) = pace {
                             paces.note(version, took);
                         }
+                        hub.wake(job, news);
                     }
                 }
                 Heard::Lost => {}

@@ -6,11 +6,12 @@ use std::time::Duration;
 use protocol::hub::Watch;
 use protocol::id::JobId;
 use protocol::job::{Job, JobSpec};
+use protocol::outcome::{Outcome, Verdict};
 use protocol::ports::{Finish, Renewal};
 use protocol::state::JobState;
 
 use super::Fixture;
-use crate::sample::{job, job_in, job_with_deadline_in, succeed};
+use crate::sample::{finish, job, job_in, job_with_deadline_in, succeed};
 use crate::wait::{soon, until};
 
 impl Fixture {
@@ -175,6 +176,14 @@ pub async fn a_pace_is_heard_of_when_a_job_has_ended(store: Fixture) {
         store.pace(&content)
     });
     assert_eq!(pace.await, took);
+    for verdict in [Verdict::Expire, Verdict::Cancel] {
+        let spec = store.running().await;
+        let mut watch = store.watch(spec.id);
+        let stopped = finish(Outcome::Cancelled, verdict);
+        store.end(&spec, 1, &Finish { took: Duration::ZERO, ..stopped }).await;
+        soon("the end is heard of", watch.ended()).await;
+        assert_eq!(store.pace(&content), Some(took), "who was stopped says nothing");
+    }
     let other = protocol::id::ContentHash::new("f".repeat(64)).unwrap();
     assert_eq!(store.pace(&other), None);
 }

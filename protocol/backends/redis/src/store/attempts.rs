@@ -170,7 +170,7 @@ fn events(batch: &EventBatch) -> impl Iterator<Item = &str> {
 
 /// What the news of an end says of the version's pace.
 fn pace(spec: &JobSpec, finish: &Finish) -> String {
-    news::pace(PaceKey::of(&spec.content_hash), finish.took)
+    finish.pace().map_or_else(String::new, |took| news::pace(PaceKey::of(&spec.content_hash), took))
 }
 
 /// A step in the words of `finish.lua`, where the job ends, or of `hand_back.lua`; what doesn't apply is empty.
