@@ -85,11 +85,8 @@ pub fn encode(job: &JobSpec) -> Result<Vec<u8>, serde_json::Error> {
 
 /// Reads a message with one job.
 pub fn decode(bytes: &[u8]) -> Result<JobSpec, Malformed> {
-    let mut jobs = decode_all(bytes)?;
-    match (jobs.pop(), jobs.len()) {
-        (Some(job), 0) => Ok(job),
-        (_, more) => Err(Malformed::Count(more + 1)),
-    }
+    let [job] = <[JobSpec; 1]>::try_from(decode_all(bytes)?).map_err(|jobs| Malformed::Count(jobs.len()))?;
+    Ok(job)
 }
 
 /// Reads a message, which may have been written by anyone. At least one job.

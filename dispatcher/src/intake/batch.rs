@@ -51,7 +51,8 @@ pub(crate) async fn submit(
 ) -> Vec<Result<Accepted, Problem>> {
     let one = async |(index, text): (usize, Json)| {
         let submit = Submit::parse(text.text().as_bytes())?;
-        super::record(dispatcher, caller, submit, origin.of_item(index)).await
+        let run = super::published(dispatcher, caller, &submit).await?;
+        super::record(dispatcher, caller, run, submit, origin.of_item(index)).await
     };
     let some = async |requests: Vec<(usize, Json)>| {
         let recorded = join_all(requests.into_iter().map(one)).await;
@@ -59,16 +60,13 @@ pub(crate) async fn submit(
         recorded
     };
     let mut room = Room::of_batch();
-    let answer = |answer: Result<Accepted, Problem>| match answer {
-        // That of an earlier request may be finished.
-        Ok(mut accepted) => {
-            room.fit(&mut accepted.job);
-            Ok(accepted)
+    let answer = |mut answer: Result<Accepted, Problem>| {
+        match &mut answer {
+            // That of an earlier request may be finished.
+            Ok(accepted) => room.fit(&mut accepted.job),
+            Err(problem) => dispatcher.metrics().refused(problem.code),
         }
-        Err(problem) => {
-            dispatcher.metrics().refused(problem.code);
-            Err(problem)
-        }
+        answer
     };
     let parts = stream::iter(batch.jobs.into_iter().enumerate()).chunks(AT_ONCE);
     parts.map(some).buffered(PARTS).flat_map(stream::iter).map(answer).collect().await

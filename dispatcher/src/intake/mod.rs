@@ -42,9 +42,8 @@ pub(crate) async fn submit(
     submit: Submit,
     origin: Origin,
 ) -> Result<Accepted, Problem> {
-    let accepted = record(dispatcher, caller, submit, origin).await?;
-    accepted.publish(dispatcher).await;
-    Ok(accepted)
+    let run = published(dispatcher, caller, &submit).await?;
+    accept(dispatcher, caller, run, submit, origin).await
 }
 
 /// Accepts a request for what has been resolved.
@@ -55,7 +54,7 @@ pub(crate) async fn accept(
     submit: Submit,
     origin: Origin,
 ) -> Result<Accepted, Problem> {
-    let accepted = record_run(dispatcher, caller, run, submit, origin).await?;
+    let accepted = record(dispatcher, caller, run, submit, origin).await?;
     accepted.publish(dispatcher).await;
     Ok(accepted)
 }
@@ -70,22 +69,16 @@ impl Accepted {
     }
 }
 
-/// Records the job of a request for a published action. It is accepted then, but not yet on the queue.
-async fn record(
-    dispatcher: &Dispatcher,
-    caller: &Caller,
-    submit: Submit,
-    origin: Origin,
-) -> Result<Accepted, Problem> {
+/// What a request for a published action runs, if the caller may.
+async fn published(dispatcher: &Dispatcher, caller: &Caller, submit: &Submit) -> Result<Run, Problem> {
     caller.require(Verb::Submit)?;
     caller.require_action(&submit.action)?;
     let (registry, known) = (&**dispatcher.registry(), dispatcher.known());
-    let run =
-        resolve::published(registry, known, caller.tenant(), &submit.action, submit.version, false).await?;
-    record_run(dispatcher, caller, run, submit, origin).await
+    resolve::published(registry, known, caller.tenant(), &submit.action, submit.version, false).await
 }
 
-async fn record_run(
+/// Records the job of a request. It is accepted then, but not yet on the queue.
+async fn record(
     dispatcher: &Dispatcher,
     caller: &Caller,
     run: Run,

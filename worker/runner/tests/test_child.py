@@ -5,17 +5,18 @@ import os
 import resource
 import time
 import unittest
+from collections.abc import Callable
 
 from sortie_runner.child import CpuLimit
 
 
-def in_fork(check: object) -> int:
+def in_fork(check: Callable[[], None]) -> int:
     """The exit status of a process in which `check` ran: what it bounds is not ours."""
     pid = os.fork()
     if pid == 0:
         status = 1
         try:
-            check()  # type: ignore[operator]
+            check()
             status = 0
         finally:
             os._exit(status)

@@ -28,6 +28,12 @@ impl Fixture {
         let putting = try_join_all(jobs.iter().map(|job| self.publish_together(job, NUMBER)));
         soon("the publishes are confirmed", putting).await.unwrap();
     }
+
+    /// Acks what came along with the last delivery: it is at hand, and so before what is published now.
+    async fn ack_what_came(&self, taker: &mut Taker) {
+        let mark = self.put_jobs(1).await;
+        taker.ack_until(&mark).await;
+    }
 }
 
 impl Taker {
@@ -78,11 +84,10 @@ pub async fn one_that_is_released_comes_again_and_the_others_can_still_be_acked(
     let id = released.job.id;
     first.ack();
     released.release();
-    // Whatever comes along with it.
     taker.ack_until(&[id]).await;
+    queue.ack_what_came(&mut taker).await;
     held.into_iter().for_each(protocol::ports::Delivery::ack);
     drop(taker);
-    queue.rest().await;
     assert_eq!(queue.rest().await, [], "of {jobs:?}");
 }
 
@@ -90,13 +95,15 @@ pub async fn a_dead_letter_leaves_those_that_were_put_with_it(queue: Fixture) {
     let jobs = queue.put_together(NUMBER).await;
     let mut taker = queue.taker(100).await;
     let mut held = taker.take_some(NUMBER).await;
-    held.swap_remove(3).dead_letter("no worker can read it");
+    let dead = held.swap_remove(3);
+    let others: Vec<_> = jobs.into_iter().filter(|job| *job != dead.job.id).collect();
+    dead.dead_letter("no worker can read it");
     drop((taker, held));
     let queue = queue.reopened().await;
-    let mut again: Vec<_> = queue.rest().await;
-    again.sort_unstable();
-    again.dedup();
-    assert!(jobs.iter().filter(|job| again.contains(job)).count() >= NUMBER - 1);
+    let mut taker = queue.taker(100).await;
+    taker.ack_until(&others).await;
+    queue.ack_what_came(&mut taker).await;
+    drop(taker);
     assert_eq!(queue.rest().await, []);
 }
 
