@@ -30,7 +30,7 @@ pub(crate) struct Options {
     #[arg(long, value_delimiter = ',', value_name = "NAME")]
     actions: Vec<String>,
     /// The program that is measured.
-    #[arg(long, default_value = "target/release/sortie", value_name = "FILE")]
+    #[arg(long, default_value = "target/dist/sortie", value_name = "FILE")]
     pub(crate) sortie: PathBuf,
     /// The Python of its handlers.
     #[arg(long, value_name = "FILE")]

@@ -10,14 +10,17 @@ import stat
 FS_IOC_GETFLAGS, FS_IOC_SETFLAGS = 0x80086601, 0x40086602
 # Attributes that the owner of a directory can set.
 OURS = ("user.", "system.posix_acl_")
+MODE = 0o700
 DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 
 
 class Writable:
     """A directory that calls write to."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, own: bool = False) -> None:
         self.path = path
+        # It is a file system of its own.
+        self._own = own
         directory = os.open(path, DIRECTORY)
         self._flags = _flags(directory)
         os.close(directory)
@@ -32,14 +35,17 @@ class Writable:
 
     def empty(self) -> None:
         """Removes what a call wrote. Never follows a link; fails if the directory itself is no longer ours."""
-        if not stat.S_ISDIR(os.lstat(self.path).st_mode):
+        mode = os.lstat(self.path).st_mode
+        if not stat.S_ISDIR(mode):
             raise NotADirectoryError(self.path)
-        # The handler may have locked it.
-        os.chmod(self.path, 0o700)
+        if stat.S_IMODE(mode) != MODE:
+            # The handler may have locked it.
+            os.chmod(self.path, MODE)
         directory = os.open(self.path, DIRECTORY)
         try:
-            _empty(directory, self._fixed)
-            self._reset(directory)
+            if not self._is_as_made(directory):
+                _empty(directory, self._fixed)
+                self._reset(directory)
         finally:
             os.close(directory)
 
@@ -56,19 +62,33 @@ class Writable:
         told = os.statvfs(self.path)
         return told.f_files - told.f_ffree, told.f_blocks - told.f_bfree
 
+    def _is_as_made(self, directory: int) -> bool:
+        """True if nobody has changed it since `_reset`: told by what `_reset` sets, and by what its file system holds, for
+        times can be set back."""
+        told = os.fstat(directory)
+        return (
+            self._own
+            and told.st_mtime_ns == told.st_atime_ns == 0
+            and self._taken == self._take()
+            and self._flags == _flags(directory)
+            and not _attributes(directory)
+        )
+
     def _reset(self, directory: int) -> None:
-        try:
-            attributes = os.listxattr(directory)
-        except OSError as error:
-            if error.errno != errno.ENOTSUP:
-                raise
-            attributes = []
-        for name in attributes:
-            if name.startswith(OURS):
-                os.removexattr(directory, name)
+        for name in _attributes(directory):
+            os.removexattr(directory, name)
         if self._flags is not None and _flags(directory) != self._flags:
             fcntl.ioctl(directory, FS_IOC_SETFLAGS, self._flags)
         os.utime(directory, (0, 0))
+
+
+def _attributes(directory: int) -> list[str]:
+    try:
+        return [name for name in os.listxattr(directory) if name.startswith(OURS)]
+    except OSError as error:
+        if error.errno != errno.ENOTSUP:
+            raise
+        return []
 
 
 def _flags(directory: int) -> bytes | None:

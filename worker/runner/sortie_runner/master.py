@@ -14,7 +14,7 @@ import socket
 from dataclasses import dataclass
 from typing import NoReturn
 
-from . import child, immortal, template
+from . import child, image, immortal, template
 
 PRELOAD = (
     "asyncio base64 collections concurrent.futures csv dataclasses datetime decimal email.message encodings.idna enum "
@@ -58,6 +58,9 @@ def main(settings: str) -> NoReturn:
     # What is there now is never looked at again by the collector: its pages stay shared.
     gc.freeze()
     gc.disable()
+    move()
+    # What a call touches is mapped before it is forked.
+    child.rehearse(outfit.channel, outfit.capture)
     serve(control, Settings(**json.loads(settings)), outfit)
 
 
@@ -72,6 +75,14 @@ def serve(control: socket.socket, settings: Settings, outfit: child.Outfit) -> N
             control.close()
             template.main(socket.socket(fileno=descriptors[0]), json.loads(packet)["directory"], settings, outfit)
         os.close(descriptors[0])
+
+
+def move() -> None:
+    """Makes forks cheaper, where the host lets us."""
+    try:
+        image.move()
+    except OSError as error:
+        os.write(2, f"forks cost more than they have to: {error}\n".encode())
 
 
 def close_inherited() -> None:

@@ -63,7 +63,7 @@ class Template:
         self.outfit = outfit
         # Where calls can write: what they leave there is removed.
         paths = confine.WRITABLE if settings.namespaces else [directory]
-        self.directories = [Writable(path) for path in paths]
+        self.directories = [Writable(path, own=settings.namespaces) for path in paths]
         self.alone = settings.namespaces
         self.pid = os.getpid()
         self.call_pid: int | None = None

@@ -24,6 +24,7 @@ const FILES: &[(&str, &str)] = runner![
     "sortie_runner/failure.py",
     "sortie_runner/forks.py",
     "sortie_runner/frames.py",
+    "sortie_runner/image.py",
     "sortie_runner/immortal.py",
     "sortie_runner/invoke.py",
     "sortie_runner/loader.py",
