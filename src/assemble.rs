@@ -83,7 +83,11 @@ fn distributed(settings: &Settings, servers: &Servers, store: StoreOptions) -> R
     let prefix = &settings.prefix;
     let redis = backend_redis::Options { url: servers.redis.clone(), prefix: prefix.clone(), store };
     let redis = backend_redis::connect(redis).context("redis_url").map_err(wrong)?;
-    let rabbitmq = backend_rabbitmq::Options { url: servers.amqp.clone(), prefix: prefix.clone() };
+    let rabbitmq = backend_rabbitmq::Options {
+        url: servers.amqp.clone(),
+        prefix: prefix.clone(),
+        queues: settings.queues,
+    };
     let rabbitmq = backend_rabbitmq::connect(rabbitmq).context("amqp_url").map_err(wrong)?;
     Ok(Backends {
         queue: rabbitmq.queue(),

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use backend_embedded::Sync;
+use backend_rabbitmq::Queues;
 use clap::ArgMatches;
 use protocol::id::Lane;
 use protocol::seal::MasterKeys;
@@ -71,6 +72,8 @@ pub(crate) struct Settings {
     pub(crate) servers: Option<Servers>,
     /// What names on these servers begin with.
     pub(crate) prefix: String,
+    /// How RabbitMQ keeps jobs.
+    pub(crate) queues: Queues,
     /// How hard the embedded store writes.
     pub(crate) sync: Sync,
     /// Handlers that run at the same time.

@@ -44,6 +44,16 @@ impl Dispatcher {
         intake::submit(self, caller, submit, origin).await
     }
 
+    /// The same for who will wait for its end: returns as soon as the job is recorded, while it is on its way to the queue.
+    pub async fn submit_to_wait(
+        &self,
+        caller: &Caller,
+        submit: Submit,
+        origin: Origin,
+    ) -> Result<Accepted, Problem> {
+        intake::submit_to_wait(self, caller, submit, origin).await
+    }
+
     /// Accepts what can be accepted of many requests: an answer for each, in order.
     pub async fn submit_batch(
         &self,

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use backend_embedded::Sync;
+use backend_rabbitmq::Queues;
 use protocol::seal::MasterKeys;
 use protocol::secret::Secret;
 use worker::python::Isolation;
@@ -72,6 +73,7 @@ pub(crate) fn check(role: Role, layers: &Layers, host: &Host) -> Result<Settings
         PathBuf::new()
     });
     let prefix = reader.or("prefix", "such as `sortie` or `team-a`", prefix, || "sortie".into());
+    let queues = reader.or("queues", "quorum or classic", queues, Queues::default);
     let sync = reader.or("sync", "full or normal", sync, Sync::default);
     let slots = reader.or("slots", "a number from 1 to 1024", |t| number(t, 1, 1024), || 0);
     let slots = if slots == 0 { host.processors.max(1) } else { usize::try_from(slots).unwrap_or(1) };
@@ -120,6 +122,7 @@ pub(crate) fn check(role: Role, layers: &Layers, host: &Host) -> Result<Settings
         master_key_file,
         servers,
         prefix,
+        queues,
         sync,
         slots,
         lanes,
@@ -218,6 +221,14 @@ fn prefix(text: &str) -> Result<String, String> {
     match (1..=64).contains(&text.len()) && text.bytes().all(allowed) {
         true => Ok(text.to_owned()),
         false => Err("must be 1 to 64 of a-z, 0-9, '-', '_' and '.'".to_owned()),
+    }
+}
+
+fn queues(text: &str) -> Result<Queues, String> {
+    match text {
+        "quorum" => Ok(Queues::Quorum),
+        "classic" => Ok(Queues::Classic),
+        _ => Err("is neither".to_owned()),
     }
 }
 

@@ -26,7 +26,11 @@ pub(super) async fn submit(State(dispatcher): State<Dispatcher>, headers: Header
         let caller = auth::caller(&dispatcher, &headers, Verb::Submit).await?;
         let (origin, wait) = (params::origin(&headers)?, params::prefer_wait(&headers)?);
         let submit = Submit::parse(&body::read(&headers, body, limits::BODY_BYTES).await?)?;
-        Ok((dispatcher.submit(&caller, submit, origin).await?, wait))
+        let accepted = match wait {
+            Some(limit) if !limit.is_zero() => dispatcher.submit_to_wait(&caller, submit, origin).await?,
+            _ => dispatcher.submit(&caller, submit, origin).await?,
+        };
+        Ok((accepted, wait))
     };
     match dispatcher.metrics().measure(Verb::Submit, accepting).await {
         Ok((accepted, wait)) => answer_accepted(&dispatcher, accepted, wait).await,

@@ -46,6 +46,24 @@ pub(crate) async fn submit(
     accept(dispatcher, caller, run, submit, origin).await
 }
 
+/// The same for who waits for the job's end anyway, and so need not wait for the queue's confirm: a job that is recorded is
+/// accepted, and its mark in the outbox stands for it until the queue has it.
+pub(crate) async fn submit_to_wait(
+    dispatcher: &Dispatcher,
+    caller: &Caller,
+    submit: Submit,
+    origin: Origin,
+) -> Result<Accepted, Problem> {
+    let run = published(dispatcher, caller, &submit).await?;
+    let accepted = record(dispatcher, caller, run, submit, origin).await?;
+    if accepted.is_to_be_published() {
+        let (publisher, spec) = (dispatcher.clone(), accepted.job.spec.clone());
+        // By a task that the dispatcher waits for when it stops.
+        dispatcher.tasks().spawn(async move { publish::publish(&publisher, &spec).await });
+    }
+    Ok(accepted)
+}
+
 /// Accepts a request for what has been resolved.
 pub(crate) async fn accept(
     dispatcher: &Dispatcher,
@@ -63,9 +81,14 @@ impl Accepted {
     /// Puts the job on the queue, if it is new and may run now. Should the mark of one that isn't new still be in the
     /// outbox, the sweep is on its way to it.
     async fn publish(&self, dispatcher: &Dispatcher) {
-        if self.watch.is_some() && self.job.state == JobState::Queued {
+        if self.is_to_be_published() {
             publish::publish(dispatcher, &self.job.spec).await;
         }
+    }
+
+    /// True if it is new and may run now.
+    fn is_to_be_published(&self) -> bool {
+        self.watch.is_some() && self.job.state == JobState::Queued
     }
 }
 

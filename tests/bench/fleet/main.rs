@@ -87,6 +87,7 @@ async fn measure(session: &mut Session) -> anyhow::Result<()> {
         }
         if wanted(session, Part::Throughput) || wanted(session, Part::Latency) {
             turn::distributed(session).await?;
+            turn::classic(session).await?;
             if wanted(session, Part::Embedded) {
                 turn::embedded(session).await?;
             }

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use crate::aims;
 use crate::figures::Figures;
-use crate::session::{CEILING, EMBEDDED, SORTIE};
+use crate::session::{CEILING, CLASSIC, EMBEDDED, SORTIE};
 
 const PEERS: [&str; 3] = ["Celery", "Dramatiq", "Taskiq"];
 
@@ -78,18 +78,24 @@ enum Better {
     Less,
 }
 
+/// The ways in which Sortie runs.
+const WAYS: [&str; 3] = [SORTIE, CLASSIC, EMBEDDED];
+
 /// Each program's median with its spread over the rounds, and how many times better Sortie is.
 fn compare(figures: &Figures, rows: &[Row], better: Better) -> String {
     let peers: Vec<&str> =
         PEERS.into_iter().filter(|peer| rows.iter().any(|row| figures.get(peer, row.2).is_some())).collect();
-    let mut head = vec!["", SORTIE, EMBEDDED];
+    let ways: Vec<&str> =
+        WAYS.into_iter().filter(|way| rows.iter().any(|row| figures.get(way, row.1).is_some())).collect();
+    let mut head = vec![""];
+    head.extend(&ways);
     head.extend(&peers);
     let ratios: Vec<String> = peers.iter().map(|peer| format!("{peer} ×")).collect();
     head.extend(ratios.iter().map(String::as_str));
-    let rows =
-        rows.iter().filter(|row| [SORTIE, EMBEDDED].iter().any(|who| figures.get(who, row.1).is_some()));
+    let rows = rows.iter().filter(|row| ways.iter().any(|who| figures.get(who, row.1).is_some()));
     let rows = rows.map(|(label, ours, theirs)| {
-        let mut row = vec![(*label).to_owned(), cell(figures, SORTIE, ours), cell(figures, EMBEDDED, ours)];
+        let mut row = vec![(*label).to_owned()];
+        row.extend(ways.iter().map(|way| cell(figures, way, ours)));
         row.extend(peers.iter().map(|peer| cell(figures, peer, theirs)));
         row.extend(peers.iter().map(|peer| {
             let ratio =

@@ -12,6 +12,8 @@ use crate::sortie::Setup;
 
 /// The name of Sortie over RabbitMQ and Redis in the figures.
 pub(crate) const SORTIE: &str = "Sortie";
+/// The same with classic queues instead of quorum queues: what the peers have.
+pub(crate) const CLASSIC: &str = "classic";
 /// The name of Sortie over its embedded store.
 pub(crate) const EMBEDDED: &str = "embedded";
 /// The name of what bounds everybody.

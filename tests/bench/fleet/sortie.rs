@@ -17,6 +17,7 @@ use crate::usage::Watched;
 
 const ADMIN_KEY: &str = "sk_0000000000000000000000000000000000000000000000000000000000bench";
 const MASTER_KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+const QUORUM: &str = "quorum";
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What it takes to start it.
@@ -42,16 +43,33 @@ pub(crate) struct Sortie {
 impl Sortie {
     /// A dispatcher and a worker over RabbitMQ and Redis.
     pub(crate) async fn distributed(setup: &Setup, servers: &Servers, slots: usize) -> anyhow::Result<Self> {
+        Self::with_queues(QUORUM, setup, servers, slots).await
+    }
+
+    /// The same with classic queues.
+    pub(crate) async fn classic(setup: &Setup, servers: &Servers, slots: usize) -> anyhow::Result<Self> {
+        Self::with_queues("classic", setup, servers, slots).await
+    }
+
+    async fn with_queues(
+        kind: &str,
+        setup: &Setup,
+        servers: &Servers,
+        slots: usize,
+    ) -> anyhow::Result<Self> {
         servers.clear().await?;
-        let dispatcher = Process::start(setup, "dispatcher", Some(servers), &[]).await?;
-        let worker = Process::start(setup, "worker", Some(servers), &arguments(slots)).await?;
+        let queues = queues(kind);
+        let dispatcher = Process::start(setup, "dispatcher", Some(servers), &queues).await?;
+        let worker = [&arguments(slots)[..], &queues].concat();
+        let worker = Process::start(setup, "worker", Some(servers), &worker).await?;
         Self::prepared(setup, vec![dispatcher, worker]).await
     }
 
     /// The same without a worker: jobs wait.
     pub(crate) async fn without_worker(setup: &Setup, servers: &Servers) -> anyhow::Result<Self> {
         servers.clear().await?;
-        Self::prepared(setup, vec![Process::start(setup, "dispatcher", Some(servers), &[]).await?]).await
+        let dispatcher = Process::start(setup, "dispatcher", Some(servers), &queues(QUORUM)).await?;
+        Self::prepared(setup, vec![dispatcher]).await
     }
 
     /// One process over the embedded store, which begins empty.
@@ -67,7 +85,8 @@ impl Sortie {
         servers: &Servers,
         slots: usize,
     ) -> anyhow::Result<()> {
-        self.processes.push(Process::launch(setup, "worker", Some(servers), &arguments(slots))?);
+        let more = [&arguments(slots)[..], &queues(QUORUM)].concat();
+        self.processes.push(Process::launch(setup, "worker", Some(servers), &more)?);
         Ok(())
     }
 
@@ -164,7 +183,7 @@ impl Process {
             .stdout(log.try_clone()?)
             .stderr(log);
         if let Some(servers) = servers {
-            command.args(["--amqp-url", &servers.amqp, "--redis-url", &servers.redis, "--prefix", "bench"]);
+            command.args(["--amqp-url", &servers.amqp, "--redis-url", &servers.redis]);
             command.env("SORTIE_MASTER_KEY", MASTER_KEY);
         }
         let child = command.spawn().with_context(|| format!("starting {}", setup.program.display()))?;
@@ -195,6 +214,11 @@ impl Drop for Process {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// An installation with queues of this kind, which have names of their own.
+fn queues(kind: &str) -> [String; 4] {
+    ["--queues".into(), kind.into(), "--prefix".into(), format!("bench-{kind}")]
 }
 
 /// A worker with so many slots that may call the server in this process.

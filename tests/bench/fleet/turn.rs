@@ -5,7 +5,7 @@ use protocol::action::Reuse;
 use crate::actions::Action;
 use crate::load::Style;
 use crate::options::{Form, Part};
-use crate::session::{EMBEDDED, SORTIE, Session};
+use crate::session::{CLASSIC, EMBEDDED, SORTIE, Session};
 use crate::sortie::Sortie;
 use crate::{latency, throughput};
 
@@ -23,6 +23,22 @@ pub(crate) async fn distributed(session: &mut Session) -> anyhow::Result<()> {
         sortie.stop().await?;
     }
     Ok(())
+}
+
+/// The same with classic queues, where that makes a difference: they hand a message out before it is on the disk.
+pub(crate) async fn classic(session: &mut Session) -> anyhow::Result<()> {
+    let sortie = Sortie::classic(&session.setup, &session.servers, session.options.slots()).await?;
+    let (warm, fresh) = (Action::Noop(Reuse::Warm), Action::Noop(Reuse::Fresh));
+    if session.options.wants(Part::Throughput) {
+        throughput::measure(session, (CLASSIC, &sortie), warm, Style::Batch).await?;
+        throughput::measure(session, (CLASSIC, &sortie), fresh, Style::Batch).await?;
+    }
+    if session.options.wants(Part::Latency) {
+        latency::one_client(session, (CLASSIC, &sortie), warm, Style::Prefer).await?;
+        latency::one_client(session, (CLASSIC, &sortie), warm, Style::Poll).await?;
+        latency::one_client(session, (CLASSIC, &sortie), fresh, Style::Prefer).await?;
+    }
+    sortie.stop().await
 }
 
 /// In one process over the embedded store.

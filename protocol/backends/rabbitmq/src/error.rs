@@ -8,7 +8,13 @@ use protocol::ports::{Kind, PortError};
 pub(crate) enum Trouble {
     /// The client library or the server said so.
     #[error(transparent)]
-    Amqp(#[from] lapin::Error),
+    Amqp(lapin::Error),
+    /// A queue is there already, of another kind than this installation's.
+    #[error(
+        "{0}; start every process with the same --queues, or delete the queues of this prefix once they are empty \
+         (`rabbitmqctl delete_queue NAME`) to change their kind"
+    )]
+    OtherKind(String),
     /// There is no session, or it ended before the answer came.
     #[error("there is no connection to the server")]
     Away,
@@ -42,6 +48,19 @@ pub(crate) enum Trouble {
     Name,
 }
 
+impl From<lapin::Error> for Trouble {
+    fn from(error: lapin::Error) -> Self {
+        match error.kind() {
+            // precondition-failed, whose text names the argument and the queue.
+            ErrorKind::ProtocolError(told) if told.get_id() == 406 => {
+                let text = told.get_message().to_string();
+                if text.contains("'x-queue-type'") { Self::OtherKind(text) } else { Self::Amqp(error) }
+            }
+            _ => Self::Amqp(error),
+        }
+    }
+}
+
 impl Trouble {
     /// The error of a port's operation.
     pub(crate) fn port(self, operation: &'static str) -> PortError {
@@ -59,7 +78,7 @@ impl Trouble {
             Self::Away | Self::ConsumerCancelled | Self::CarefulEnough | Self::Returned => Kind::Unavailable,
             Self::NoAnswer(_) | Self::SilentQueue(_) => Kind::Timeout,
             Self::Refused | Self::Blocked => Kind::Full,
-            Self::Name => Kind::Unexpected,
+            Self::Name | Self::OtherKind(_) => Kind::Unexpected,
         }
     }
 }

@@ -109,6 +109,7 @@ mod tests {
     use tokio::sync::mpsc;
 
     use super::*;
+    use crate::Queues;
     use crate::delivery::Held;
 
     fn incoming(body: Vec<u8>, properties: BasicProperties) -> Incoming {
@@ -118,7 +119,7 @@ mod tests {
 
     #[test]
     fn what_is_taken_from_a_message_is_bounded() {
-        let topology = Topology::new("sortie");
+        let topology = Topology::new("sortie", Queues::Quorum);
         let mut headers = FieldTable::default();
         headers.insert("authorization".into(), AMQPValue::ByteArray(b"Bearer sk_1".to_vec().into()));
         headers.insert("traceparent".into(), AMQPValue::LongString("x".repeat(2_000).as_str().into()));
@@ -132,7 +133,7 @@ mod tests {
 
     #[test]
     fn nobody_gets_answers_sent_into_our_own_queues() {
-        let topology = Topology::new("sortie");
+        let topology = Topology::new("sortie", Queues::Quorum);
         for (address, taken) in
             [("replies", true), ("amq.rabbitmq.reply-to.g1h2", true), ("sortie.v1.jobs.default.high", false)]
         {

@@ -27,7 +27,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub use options::{Options, OptionsError};
+pub use options::{Options, OptionsError, Queues};
 
 use connection::Server;
 use consume::Subscriptions;

@@ -18,6 +18,19 @@ pub struct Options {
     pub url: Secret,
     /// What the names of all queues and exchanges begin with: `sortie`.
     pub prefix: String,
+    /// How the server keeps messages. The same for every process of an installation.
+    pub queues: Queues,
+}
+
+/// How the server keeps messages. The kind of a queue never changes: another one needs queues that are deleted first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Queues {
+    /// Replicated; a message is handed out once a majority has it on disk.
+    #[default]
+    Quorum,
+    /// On one node; a message is confirmed when it is on its disk, and handed out at once. For a server of a single node:
+    /// with several, what is on a node that is away can't be reached.
+    Classic,
 }
 
 /// Why the options can't be used.
@@ -37,7 +50,7 @@ impl Options {
         if self.prefix.is_empty() || self.prefix.len() > PREFIX_BYTES || !self.prefix.bytes().all(allowed) {
             return Err(OptionsError::Prefix);
         }
-        Ok((parse(self.url.reveal())?, Topology::new(&self.prefix)))
+        Ok((parse(self.url.reveal())?, Topology::new(&self.prefix, self.queues)))
     }
 }
 
@@ -82,7 +95,11 @@ mod tests {
 
     #[test]
     fn wrong_options_are_refused_without_showing_a_password() {
-        let options = |url: &str, prefix: &str| Options { url: Secret::new(url), prefix: prefix.into() };
+        let options = |url: &str, prefix: &str| Options {
+            url: Secret::new(url),
+            prefix: prefix.into(),
+            queues: Queues::default(),
+        };
         for url in ["", "localhost", "http://me:hunter2@h/", "amqp:me:hunter2@h", "amqp://me:hunter2@h:port/"]
         {
             let error = options(url, "sortie").check().err().unwrap();

@@ -12,6 +12,8 @@ use lapin::{Channel, ExchangeKind};
 use protocol::id::Lane;
 use protocol::job::Priority;
 
+use crate::options::Queues;
+
 /// How many dead letters are kept; the oldest make room.
 const DEAD_MESSAGES: i64 = 10_000;
 /// How long dead letters are kept.
@@ -24,12 +26,13 @@ const DELIVERIES: i64 = 1_000_000_000;
 #[derive(Debug, Clone)]
 pub(crate) struct Topology {
     prefix: Arc<str>,
+    queues: Queues,
 }
 
 impl Topology {
     /// The prefix has been checked: with a lane and a priority it still makes a valid name.
-    pub(crate) fn new(prefix: &str) -> Self {
-        Self { prefix: prefix.into() }
+    pub(crate) fn new(prefix: &str, queues: Queues) -> Self {
+        Self { prefix: prefix.into(), queues }
     }
 
     /// The queue of one lane and priority.
@@ -61,7 +64,7 @@ impl Topology {
     /// Declares one of our queues with all that it needs, and says how many messages wait in it.
     pub(crate) async fn declare(&self, channel: &Channel, queue: &ShortString) -> lapin::Result<u64> {
         if *queue == self.dead() {
-            return self.declare_behind_exchange(channel, self.dead(), dead_arguments()).await;
+            return self.declare_behind_exchange(channel, self.dead(), self.dead_arguments()).await;
         }
         let arguments = self.arguments();
         if *queue == self.requests() {
@@ -88,23 +91,35 @@ impl Topology {
 
     /// The arguments of queues whose messages we answer for.
     fn arguments(&self) -> FieldTable {
-        let mut arguments = FieldTable::default();
-        // Replicated, and a confirm means that a majority has it on disk. The only replicated kind in 4.x.
-        arguments.insert("x-queue-type".into(), text("quorum"));
-        arguments.insert("x-delivery-limit".into(), AMQPValue::LongLongInt(DELIVERIES));
+        let mut arguments = self.kind();
+        if self.queues == Queues::Quorum {
+            // The other kind has no such limit, and refuses the word.
+            arguments.insert("x-delivery-limit".into(), AMQPValue::LongLongInt(DELIVERIES));
+        }
         // Messages that the server gives up (past their expiration) can still be looked at for a while.
         arguments.insert("x-dead-letter-exchange".into(), text(self.dead().as_str()));
         arguments
     }
-}
 
-fn dead_arguments() -> FieldTable {
-    let mut arguments = FieldTable::default();
-    arguments.insert("x-queue-type".into(), text("quorum"));
-    // Nobody has to consume dead letters, so they must bound themselves. At the limit the oldest go.
-    arguments.insert("x-max-length".into(), AMQPValue::LongLongInt(DEAD_MESSAGES));
-    arguments.insert("x-message-ttl".into(), AMQPValue::LongLongInt(DEAD_MILLIS));
-    arguments
+    fn dead_arguments(&self) -> FieldTable {
+        let mut arguments = self.kind();
+        // Nobody has to consume dead letters, so they must bound themselves. At the limit the oldest go.
+        arguments.insert("x-max-length".into(), AMQPValue::LongLongInt(DEAD_MESSAGES));
+        arguments.insert("x-message-ttl".into(), AMQPValue::LongLongInt(DEAD_MILLIS));
+        arguments
+    }
+
+    /// The kind of queue, which the server's own default must not decide.
+    fn kind(&self) -> FieldTable {
+        let mut arguments = FieldTable::default();
+        let kind = match self.queues {
+            // A confirm means that a majority has it on disk. The only replicated kind in 4.x.
+            Queues::Quorum => "quorum",
+            Queues::Classic => "classic",
+        };
+        arguments.insert("x-queue-type".into(), text(kind));
+        arguments
+    }
 }
 
 async fn declare(channel: &Channel, queue: &ShortString, arguments: FieldTable) -> lapin::Result<u64> {
@@ -122,7 +137,7 @@ mod tests {
 
     #[test]
     fn names_carry_prefix_version_lane_and_priority() {
-        let topology = Topology::new("sortie");
+        let topology = Topology::new("sortie", Queues::Quorum);
         assert_eq!(topology.jobs(&Lane::standard(), Priority::High).as_str(), "sortie.v1.jobs.default.high");
         let names = topology.lane(&Lane::standard());
         assert_eq!(names.len(), 3);
@@ -134,6 +149,6 @@ mod tests {
     #[test]
     fn the_longest_names_fit_into_a_short_string() {
         let lane = Lane::new("l".repeat(32)).unwrap();
-        Topology::new(&"p".repeat(64)).jobs(&lane, Priority::Normal);
+        Topology::new(&"p".repeat(64), Queues::Quorum).jobs(&lane, Priority::Normal);
     }
 }

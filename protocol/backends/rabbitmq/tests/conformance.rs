@@ -1,10 +1,10 @@
-//! The RabbitMQ backend keeps every rule of the queue.
+//! The RabbitMQ backend keeps every rule of the queue, with queues of both kinds.
 //! Every rule has a prefix of its own on the server in SORTIE_TEST_AMQP_URL.
 
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails, in its helpers too")]
 
 use async_trait::async_trait;
-use backend_rabbitmq::{Options, RabbitMq, connect};
+use backend_rabbitmq::{Options, Queues, RabbitMq, connect};
 use conformance::{Place, Ports};
 use lapin::options::{ExchangeDeleteOptions, QueueDeleteOptions};
 use lapin::{Connection, ConnectionProperties};
@@ -15,12 +15,13 @@ use protocol::secret::Secret;
 /// A prefix of its own on the server, and the clients that use it.
 struct Prefix {
     name: String,
+    queues: Queues,
     clients: Vec<RabbitMq>,
 }
 
 impl Prefix {
-    fn new() -> Self {
-        Self { name: conformance::unique(), clients: Vec::new() }
+    fn of(queues: Queues) -> Self {
+        Self { name: conformance::unique(), queues, clients: Vec::new() }
     }
 }
 
@@ -31,7 +32,8 @@ fn url() -> String {
 #[async_trait]
 impl Place for Prefix {
     async fn open(&mut self, _: StoreOptions) -> Ports {
-        let client = connect(Options { url: Secret::new(url()), prefix: self.name.clone() }).unwrap();
+        let (url, prefix, queues) = (Secret::new(url()), self.name.clone(), self.queues);
+        let client = connect(Options { url, prefix, queues }).unwrap();
         let queue = client.queue();
         self.clients.push(client);
         Ports { queue: Some(queue), ..Ports::default() }
@@ -64,4 +66,12 @@ impl Place for Prefix {
     }
 }
 
-conformance::queue_rules!(Prefix::new);
+mod quorum {
+    use super::*;
+    conformance::queue_rules!(|| Prefix::of(Queues::Quorum));
+}
+
+mod classic {
+    use super::*;
+    conformance::queue_rules!(|| Prefix::of(Queues::Classic));
+}

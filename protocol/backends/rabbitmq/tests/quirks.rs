@@ -6,6 +6,7 @@ mod support;
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use backend_rabbitmq::Queues;
 use futures_util::future::join_all;
 use lapin::BasicProperties;
 use lapin::options::{BasicConsumeOptions, QueueDeclareOptions, QueueDeleteOptions};
@@ -289,7 +290,11 @@ async fn a_direct_reply_reaches_the_client_that_asked() {
 async fn wrong_credentials_are_told_as_such() {
     let bench = Bench::new().await;
     let url = format!("amqp://guest:wrong@127.0.0.1:{}/%2f", bench.door.port);
-    let options = backend_rabbitmq::Options { url: url.into(), prefix: bench.prefix.clone() };
+    let options = backend_rabbitmq::Options {
+        url: url.into(),
+        prefix: bench.prefix.clone(),
+        queues: Queues::Quorum,
+    };
     let client = backend_rabbitmq::connect(options).unwrap();
     let queue = client.queue();
     let error = until("the refusal", async || {
@@ -298,6 +303,24 @@ async fn wrong_credentials_are_told_as_such() {
     .await;
     assert_eq!(error.retry(), Retry::Never);
     bench.clean(client).await;
+}
+
+#[tokio::test]
+async fn queues_of_another_kind_are_told_with_what_mends_it() {
+    let bench = Bench::new().await;
+    let (first, second) = (bench.client(), bench.client_of(Queues::Classic));
+    first.queue().publish(&job()).await.unwrap();
+    let error = until("the refusal", async || second.queue().publish(&job()).await.err()).await;
+    let told = chain(&error);
+    assert!(told.contains("--queues") && told.contains(&bench.jobs(Priority::Normal)), "{told}");
+    second.close().await;
+    bench.clean(first).await;
+}
+
+/// An error with its causes.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 /// Whether the queue is there and bound. Looked at on a channel that may fail.

@@ -62,7 +62,11 @@ pub(super) async fn rabbitmq(settings: &Settings, servers: &Servers) -> Server<R
             false => None,
         };
         let options =
-            backend_rabbitmq::Options { url: servers.amqp.clone(), prefix: settings.prefix.clone() };
+            backend_rabbitmq::Options {
+            url: servers.amqp.clone(),
+            prefix: settings.prefix.clone(),
+            queues: settings.queues,
+        };
         let rabbitmq =
             backend_rabbitmq::connect(options).map_err(|error| Refused::Denied(error.to_string()))?;
         let rights = rights(&rabbitmq).await;

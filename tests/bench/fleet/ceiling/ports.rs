@@ -34,6 +34,7 @@ pub(super) async fn run(servers: Servers, jobs: u64) -> anyhow::Result<Done> {
     let rabbitmq = backend_rabbitmq::connect(backend_rabbitmq::Options {
         url: Secret::new(servers.amqp),
         prefix: PREFIX.into(),
+        queues: backend_rabbitmq::Queues::Quorum,
     })?;
     let (queue, store) = (rabbitmq.queue(), redis.store());
     let content: Content = serde_json::from_value(json!({"handler": {"kind": "python", "source": "pass"}}))?;

@@ -13,7 +13,7 @@ mod raw;
 use std::sync::Arc;
 use std::time::Duration;
 
-use backend_rabbitmq::{Options, RabbitMq, connect};
+use backend_rabbitmq::{Options, Queues, RabbitMq, connect};
 use lapin::options::{
     BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, ExchangeDeleteOptions, QueueDeclareOptions,
     QueueDeleteOptions,
@@ -60,7 +60,13 @@ impl Bench {
 
     /// A client that reaches the server through the door.
     pub(crate) fn client(&self) -> RabbitMq {
-        connect(Options { url: Secret::new(self.url.clone()), prefix: self.prefix.clone() }).unwrap()
+        self.client_of(Queues::Quorum)
+    }
+
+    /// The same, of an installation with queues of this kind.
+    pub(crate) fn client_of(&self, queues: Queues) -> RabbitMq {
+        let url = Secret::new(self.url.clone());
+        connect(Options { url, prefix: self.prefix.clone(), queues }).unwrap()
     }
 
     pub(crate) fn jobs(&self, priority: Priority) -> String {
