@@ -70,7 +70,13 @@ pub(crate) struct Server {
     prefix: Option<String>,
     /// How RabbitMQ keeps jobs: `quorum` replicates them, `classic` is quicker, for a server of a single node. The same in every
     /// process; existing queues must be deleted before it is changed.
-    #[arg(long, env = "SORTIE_QUEUES", value_name = "KIND", default_value = "quorum", help_heading = "Servers")]
+    #[arg(
+        long,
+        env = "SORTIE_QUEUES",
+        value_name = "KIND",
+        default_value = "quorum",
+        help_heading = "Servers"
+    )]
     queues: Option<String>,
     /// Embedded store: `full` survives a power failure, `normal` only the end of the process, but is faster.
     #[arg(long, env = "SORTIE_SYNC", value_name = "MODE", default_value = "full", help_heading = "Servers")]

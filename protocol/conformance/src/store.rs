@@ -202,6 +202,7 @@ macro_rules! __every_store_rule {
                 every_watch_on_a_job_wakes
                 no_event_is_missed_between_watch_and_read
                 a_watch_can_be_made_before_its_job
+                who_follows_a_job_that_runs_wakes_from_then_on
                 a_worker_that_watches_for_a_cancel_wakes
                 watches_on_nothing_do_no_harm
                 a_pace_is_heard_of_when_a_job_has_ended

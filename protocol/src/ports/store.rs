@@ -71,7 +71,8 @@ pub trait Store: Send + Sync {
     /// The job as it is now; `None` if there is none, it is another tenant's, or its retention is over.
     async fn get(&self, tenant: &TenantId, job: JobId) -> Result<Option<Job>, PortError>;
 
-    /// Events numbered higher than `after`, at most `limit` of them, in order.
+    /// Events numbered higher than `after`, at most `limit` of them, in order. Who has read some of a job that isn't over
+    /// has its watches woken by every further change.
     async fn events(
         &self,
         tenant: &TenantId,
@@ -87,7 +88,8 @@ pub trait Store: Send + Sync {
     /// after this was first asked.
     fn pace(&self, content: &ContentHash) -> Option<Duration>;
 
-    /// A watch that wakes when the job changes or gets events. Make it first, then read.
+    /// A watch that wakes when the job is over; once somebody has read its [`Store::events`], also when it changes or gets
+    /// events. Make it first, then read.
     fn watch(&self, job: JobId) -> Watch;
 
     /// A watch that wakes when someone asks to cancel the job: for the worker that runs it, which then

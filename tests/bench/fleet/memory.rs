@@ -1,4 +1,4 @@
-//! The memory of a program with all that it started (PSS), now and at its peak.
+//! The memory of a program with all that it started (PSS; see `together`), now and at its peak.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -6,17 +6,16 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::Context;
-use bench::process::{Tree, pss};
+use bench::process::{Tree, together};
 
 /// Looking costs processor time: the kernel walks all pages.
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// What it takes now, in MiB.
 pub(crate) fn of(pid: u32) -> anyhow::Result<f64> {
-    let own = pss(pid)?;
-    // Processes of a call come and go while we look.
-    let rest = Tree::read()?.descendants(pid).into_iter().filter_map(|pid| pss(pid).ok());
-    Ok((own + rest.sum::<u64>()) as f64 / 1024.0)
+    let mut all = Tree::read()?.descendants(pid);
+    all.push(pid);
+    Ok(together(&all) as f64 / 1024.0)
 }
 
 /// Looks again and again, in a thread of its own, until it is asked.

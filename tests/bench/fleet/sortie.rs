@@ -51,12 +51,7 @@ impl Sortie {
         Self::with_queues("classic", setup, servers, slots).await
     }
 
-    async fn with_queues(
-        kind: &str,
-        setup: &Setup,
-        servers: &Servers,
-        slots: usize,
-    ) -> anyhow::Result<Self> {
+    async fn with_queues(kind: &str, setup: &Setup, servers: &Servers, slots: usize) -> anyhow::Result<Self> {
         servers.clear().await?;
         let queues = queues(kind);
         let dispatcher = Process::start(setup, "dispatcher", Some(servers), &queues).await?;

@@ -133,7 +133,8 @@ fn open_redis() -> Arc<dyn Store> {
 
 fn open_rabbitmq() -> Arc<dyn Queue> {
     let url = Secret::new(server("SORTIE_TEST_AMQP_URL"));
-    let options = backend_rabbitmq::Options { url, prefix: PREFIX.into(), queues: backend_rabbitmq::Queues::Quorum };
+    let options =
+        backend_rabbitmq::Options { url, prefix: PREFIX.into(), queues: backend_rabbitmq::Queues::Quorum };
     RUNTIME.block_on(async {
         let queue = backend_rabbitmq::connect(options).unwrap().queue();
         answers("RabbitMQ", "SORTIE_TEST_AMQP_URL", async || queue.ping().await).await;

@@ -47,6 +47,28 @@ pub fn pss(pid: u32) -> anyhow::Result<u64> {
     Ok(line.trim().trim_end_matches(" kB").parse()?)
 }
 
+/// Memory of several processes together, in KiB: their PSS, but a file in memory that they map counts as a whole, with what none
+/// of them has touched. Those that have ended are left out.
+pub fn together(pids: &[u32]) -> u64 {
+    let (mut own, mut file) = (0, 0);
+    for text in pids.iter().filter_map(|pid| fs::read_to_string(format!("/proc/{pid}/smaps")).ok()) {
+        let (mut in_file, mut mapped) = (false, 0);
+        for line in text.lines() {
+            let mut words = line.split_whitespace();
+            let value = |words: &mut std::str::SplitWhitespace<'_>| words.next()?.parse::<u64>().ok();
+            match words.next() {
+                Some("Size:") if in_file => mapped += value(&mut words).unwrap_or_default(),
+                Some("Pss:") if !in_file => own += value(&mut words).unwrap_or_default(),
+                // The head of a mapping: its place, and at the end what is mapped.
+                Some(place) if !place.ends_with(':') => in_file = line.contains("/memfd:"),
+                _ => {}
+            }
+        }
+        file = file.max(mapped);
+    }
+    own + file
+}
+
 /// Processor time of one process, in user and kernel mode.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Cpu {

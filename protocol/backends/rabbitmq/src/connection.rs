@@ -217,7 +217,7 @@ impl Link {
     pub(crate) fn cause(&self) -> Option<Trouble> {
         let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
         std::iter::from_fn(|| events.next().now_or_never().flatten()).find_map(|event| match event {
-            Event::Error(error) => Some(Trouble::Amqp(error)),
+            Event::Error(error) => Some(Trouble::from(error)),
             _ => None,
         })
     }

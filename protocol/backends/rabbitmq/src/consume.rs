@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use futures_util::future::{ready, try_join_all};
-use futures_util::stream::{BoxStream, SelectAll, StreamExt, once};
+use futures_util::stream::StreamExt;
 use lapin::options::{
     BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions,
 };
@@ -233,7 +234,7 @@ impl Consuming {
                 continue;
             }
             tokio::select! {
-                Some(arrived) = floor.arrivals.next(), if !floor.arrivals.is_empty() => {
+                Some(arrived) = floor.arrivals.recv() => {
                     self.hand_over(arrived, floor)?;
                 }
                 _ = floor.settled.recv_many(&mut heard, HEARD) => {
@@ -295,7 +296,8 @@ impl Consuming {
 /// One consumer of each queue of a subscription, under a number of their own.
 struct Consumers {
     number: u64,
-    tags: Vec<ShortString>,
+    /// With the level of each. Dropping one ends it.
+    consumers: Vec<(usize, lapin::Consumer)>,
 }
 
 impl Wanted {
@@ -309,7 +311,8 @@ struct Floor<'a> {
     topology: &'a Topology,
     careful: bool,
     channel: Channel,
-    arrivals: SelectAll<BoxStream<'static, Arrived>>,
+    arrive: mpsc::UnboundedSender<Arrived>,
+    arrivals: mpsc::UnboundedReceiver<Arrived>,
     consumers: HashMap<u64, Vec<Consumers>>,
     next: u64,
     settle: mpsc::UnboundedSender<Settle>,
@@ -322,9 +325,9 @@ impl<'a> Floor<'a> {
         let channel = link.channel().await?;
         let (settle, settled) = mpsc::unbounded_channel();
         answer("queue.declare", topology.declare(&channel, &topology.dead())).await?;
-        let (arrivals, consumers) = (SelectAll::new(), HashMap::new());
-        let ledger = Ledger::default();
-        Ok(Self { topology, careful, channel, arrivals, consumers, next: 0, settle, settled, ledger })
+        let (arrive, arrivals) = mpsc::unbounded_channel();
+        let (consumers, ledger) = (HashMap::new(), Ledger::default());
+        Ok(Self { topology, careful, channel, arrive, arrivals, consumers, next: 0, settle, settled, ledger })
     }
 
     async fn begin(&mut self, id: u64, wanted: &Wanted) -> Result<(), Trouble> {
@@ -343,7 +346,7 @@ impl<'a> Floor<'a> {
     }
 
     async fn consume(&mut self, id: u64, wanted: &Wanted, prefetch: u16) -> Result<(), Trouble> {
-        let (number, mut tags) = (self.next, Vec::new());
+        let (number, mut begun) = (self.next, Vec::new());
         self.next += 1;
         let options = BasicQosOptions { global: false };
         answer("basic.qos", self.channel.basic_qos(prefetch, options)).await?;
@@ -351,14 +354,15 @@ impl<'a> Floor<'a> {
             let consumer =
                 tokio::time::timeout(SUBSCRIBE, consumer(self.topology, &self.channel, queue)).await;
             let consumer = consumer.map_err(|_| Trouble::SilentQueue(queue.to_string()))??;
-            tags.push(consumer.tag());
-            let (subscription, consumers, level) = (id, number, *level);
-            let messages = consumer.map(Some).chain(once(ready(None)));
-            self.arrivals.push(
-                messages.map(move |message| Arrived { subscription, consumers, level, message }).boxed(),
-            );
+            let (arrive, subscription, consumers, level) = (self.arrive.clone(), id, number, *level);
+            // Not its stream: who is woken by that finds it locked, and sleeps again until the library's thread lets go.
+            consumer.set_delegate(move |message: lapin::message::DeliveryResult| {
+                let _ = arrive.send(Arrived { subscription, consumers, level, message: message.transpose() });
+                ready(())
+            });
+            begun.push((level, consumer));
         }
-        self.consumers.entry(id).or_default().push(Consumers { number, tags });
+        self.consumers.entry(id).or_default().push(Consumers { number, consumers: begun });
         Ok(())
     }
 
@@ -372,12 +376,18 @@ impl<'a> Floor<'a> {
     /// Ends the consumers of a subscription that were begun last.
     async fn end_last(&mut self, id: u64) -> Result<(), Trouble> {
         let Some(all) = self.consumers.get_mut(&id) else { return Ok(()) };
-        let last = all.pop();
+        let Some(Consumers { number, consumers }) = all.pop() else { return Ok(()) };
         if all.is_empty() {
             self.consumers.remove(&id);
         }
-        for tag in last.into_iter().flat_map(|consumers| consumers.tags) {
-            answer("basic.cancel", self.channel.basic_cancel(tag, BasicCancelOptions::default())).await?;
+        for (level, mut consumer) in consumers {
+            let cancelling = self.channel.basic_cancel(consumer.tag(), BasicCancelOptions::default());
+            answer("basic.cancel", cancelling).await?;
+            // What came while it was being ended is in its stream.
+            while let Some(Some(message)) = consumer.next().now_or_never() {
+                let message = Some(message);
+                let _ = self.arrive.send(Arrived { subscription: id, consumers: number, level, message });
+            }
         }
         Ok(())
     }

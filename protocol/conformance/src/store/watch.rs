@@ -15,6 +15,13 @@ use crate::sample::{finish, job, job_in, job_with_deadline_in, succeed};
 use crate::wait::{soon, until};
 
 impl Fixture {
+    /// A watch that wakes at every change: of whoever reads the job's events.
+    async fn follow(&self, spec: &JobSpec) -> Watch {
+        let watch = self.watch(spec.id);
+        self.events(&spec.tenant, spec.id, 0, 1).await.unwrap().unwrap();
+        watch
+    }
+
     /// Sleeps until the watch wakes with the job as expected. It must wake: the job may be so already.
     async fn wakes(&self, watch: &mut Watch, spec: &JobSpec, expected: impl Fn(&Job) -> bool) {
         loop {
@@ -29,27 +36,27 @@ impl Fixture {
 pub async fn a_watch_wakes_on_every_change(store: Fixture) {
     let (spec, worker) = (job_in(200), store.other().await);
     store.add(&spec).await;
-    let mut watch = store.watch(spec.id);
+    let mut watch = store.follow(&spec).await;
     until("the job is due", || async { worker.due(10).await.unwrap().pop() }).await;
     store.wakes(&mut watch, &spec, |job| job.state == JobState::Queued).await;
     // A new watch for each change, so that no earlier wake-up is left over.
-    let mut watch = store.watch(spec.id);
+    let mut watch = store.follow(&spec).await;
     worker.start(&spec).await;
     store.wakes(&mut watch, &spec, |job| job.state == JobState::Running).await;
-    let mut watch = store.watch(spec.id);
+    let mut watch = store.follow(&spec).await;
     worker.add_chunks(&spec, 1, 1, [1]).await;
     store.wakes(&mut watch, &spec, |job| job.last_seq == 4).await;
-    let mut watch = store.watch(spec.id);
+    let mut watch = store.follow(&spec).await;
     worker.cancel(&spec.tenant, spec.id).await.unwrap();
     store.wakes(&mut watch, &spec, |job| job.cancel_requested).await;
-    let mut watch = store.watch(spec.id);
+    let mut watch = store.follow(&spec).await;
     worker.end(&spec, 1, &succeed("1")).await;
     store.wakes(&mut watch, &spec, |job| job.state == JobState::Succeeded).await;
 }
 
 pub async fn a_watch_wakes_when_a_waiting_job_is_cancelled(store: Fixture) {
     let spec = store.queued().await;
-    let mut watch = store.watch(spec.id);
+    let mut watch = store.follow(&spec).await;
     store.other().await.cancel(&spec.tenant, spec.id).await.unwrap();
     store.wakes(&mut watch, &spec, |job| job.state == JobState::Cancelled).await;
 }
@@ -58,7 +65,7 @@ pub async fn a_watch_wakes_when_a_sweep_ends_the_job(store: Fixture) {
     let store = store.with_short_leases().await;
     let (lost, expired, sweeper) = (store.running().await, job_with_deadline_in(50), store.other().await);
     store.add(&expired).await;
-    let (mut of_lost, mut of_expired) = (store.watch(lost.id), store.watch(expired.id));
+    let (mut of_lost, mut of_expired) = (store.follow(&lost).await, store.follow(&expired).await);
     until("the job is expired", || async { (sweeper.expire(10).await.unwrap() > 0).then_some(()) }).await;
     store.wakes(&mut of_expired, &expired, |job| job.state == JobState::Expired).await;
     until("the attempt is reaped", || async { sweeper.reap(10).await.unwrap().pop() }).await;
@@ -85,6 +92,7 @@ pub async fn who_waits_for_the_end_wakes_however_the_job_ends(store: Fixture) {
 
 pub async fn every_watch_on_a_job_wakes(store: Fixture) {
     let spec = store.queued().await;
+    store.follow(&spec).await;
     let waiting: Vec<_> = (0..50)
         .map(|_| {
             let (store, spec, mut watch) = (store.clone(), spec.clone(), store.watch(spec.id));
@@ -134,8 +142,18 @@ pub async fn a_watch_can_be_made_before_its_job(store: Fixture) {
     let mut watch = store.watch(spec.id);
     let other = store.other().await;
     other.add(&spec).await;
+    store.follow(&spec).await;
     other.start(&spec).await;
     store.wakes(&mut watch, &spec, |job| job.state == JobState::Running).await;
+}
+
+/// Who only waits for the end need not hear of anything else, and who follows later misses nothing.
+pub async fn who_follows_a_job_that_runs_wakes_from_then_on(store: Fixture) {
+    let (spec, worker) = (store.running().await, store.other().await);
+    worker.add_chunks(&spec, 1, 1, [1]).await;
+    let mut watch = store.follow(&spec).await;
+    worker.add_chunks(&spec, 1, 2, [2]).await;
+    store.wakes(&mut watch, &spec, |job| job.last_seq == 4).await;
 }
 
 pub async fn a_worker_that_watches_for_a_cancel_wakes(store: Fixture) {
@@ -159,7 +177,7 @@ pub async fn watches_on_nothing_do_no_harm(store: Fixture) {
         drop(watches);
     }
     let spec = store.queued().await;
-    let mut watch = store.watch(spec.id);
+    let mut watch = store.follow(&spec).await;
     store.start(&spec).await;
     store.wakes(&mut watch, &spec, |job| job.state == JobState::Running).await;
 }

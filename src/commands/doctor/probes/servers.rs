@@ -61,8 +61,7 @@ pub(super) async fn rabbitmq(settings: &Settings, servers: &Servers) -> Server<R
             true => greeting(&at).await.map_err(|error| Refused::Away(error.to_string()))?,
             false => None,
         };
-        let options =
-            backend_rabbitmq::Options {
+        let options = backend_rabbitmq::Options {
             url: servers.amqp.clone(),
             prefix: settings.prefix.clone(),
             queues: settings.queues,

@@ -2,7 +2,7 @@
 -- stay text.
 local function read()
     local f = call('HMGET', JOB, 'state', 'attempt', 'deadline', 'tenant', 'appended', 'crashes', 'failures', 'cancel',
-        'reply')
+        'reply', 'followed')
     return {
         state = string.match(f[1] or '', '^%a+'),
         attempt = f[2] or '0',
@@ -13,5 +13,6 @@ local function read()
         failures = f[7] or '0',
         cancel = f[8],
         reply = f[9],
+        followed = f[10],
     }
 end

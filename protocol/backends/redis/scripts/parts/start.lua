@@ -4,5 +4,5 @@ local function start(job, attempt, worker, isolation)
     if job.appended > 0 then call('HDEL', JOB, 'appended') end
     call('HSET', JOB, 'state', 'running', 'seq', tell('state', attempt, RUNNING_EVENT), 'attempt', attempt,
         'start:' .. attempt, STAMP .. ' ' .. isolation .. ' ' .. worker)
-    call('PUBLISH', WAKE, ID)
+    if job.followed then call('PUBLISH', WAKE, ID) end
 end

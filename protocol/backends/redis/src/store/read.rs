@@ -1,4 +1,7 @@
 //! Reading one job and its events. Data is always read here, never taken from a wake-up.
+//!
+//! Most jobs are waited for and not followed: that one started, or has new events, is told only once somebody has read its
+//! events. Who reads them first leaves a mark for that, and reads once more, for what came in between was not told.
 
 use protocol::event::EventKind;
 use protocol::id::{JobId, TenantId};
@@ -21,7 +24,6 @@ impl RedisStore {
         Ok((job.spec.tenant == *tenant).then_some(job))
     }
 
-    /// The record is read before the events: what is added between the two only makes the page longer.
     pub(super) async fn read_events(
         &self,
         tenant: &TenantId,
@@ -29,9 +31,27 @@ impl RedisStore {
         after: u64,
         limit: usize,
     ) -> Result<Option<EventsPage>, PortError> {
+        match self.read_page(tenant, job, after, limit).await? {
+            Some((page, false)) if !page.ended => {
+                self.run("store.events", &self.scripts.follow, job, &[]).await?;
+                Ok(self.read_page(tenant, job, after, limit).await?.map(|(page, _)| page))
+            }
+            page => Ok(page.map(|(page, _)| page)),
+        }
+    }
+
+    /// A page, and whether the job is followed. The record is read before the events: what is added between the two only
+    /// makes the page longer.
+    async fn read_page(
+        &self,
+        tenant: &TenantId,
+        job: JobId,
+        after: u64,
+        limit: usize,
+    ) -> Result<Option<(EventsPage, bool)>, PortError> {
         const OPERATION: &str = "store.events";
         let mut commands = redis::pipe();
-        commands.cmd("HMGET").arg(self.keys.job(job)).arg(&["tenant", "state", "seq"]);
+        commands.cmd("HMGET").arg(self.keys.job(job)).arg(&["tenant", "state", "seq", "followed"]);
         // Numbers start at 1 and have no gap, so the event behind `after` stands at that place.
         let first = i64::try_from(after).unwrap_or(i64::MAX);
         let range = if limit == 0 { (1, 0) } else { (first, first.saturating_add(rows(limit) - 1)) };
@@ -40,7 +60,7 @@ impl RedisStore {
         let record: Vec<Option<String>> = read(OPERATION, answers.next())?;
         let entries: Vec<String> = read(OPERATION, answers.next())?;
 
-        let [Some(owner), Some(state), seq] = record.as_slice() else { return Ok(None) };
+        let [Some(owner), Some(state), seq, followed] = record.as_slice() else { return Ok(None) };
         if owner != tenant.as_str() {
             return Ok(None);
         }
@@ -54,6 +74,6 @@ impl RedisStore {
         let newest = seq.as_ref().and_then(|seq| seq.parse().ok()).unwrap_or(u64::MAX);
         let over = record::state(state).is_some_and(JobState::is_terminal) && last >= newest;
         let ended = over || events.last().is_some_and(|event| event.kind == EventKind::Result);
-        Ok(Some(EventsPage { events, ended }))
+        Ok(Some((EventsPage { events, ended }, followed.is_some())))
     }
 }
