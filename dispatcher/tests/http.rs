@@ -121,6 +121,24 @@ async fn a_long_poll_answers_as_soon_as_the_job_is_finished() {
 }
 
 #[tokio::test]
+async fn who_waits_for_the_result_does_not_wait_for_the_queue_as_well() {
+    let world = World::start().await;
+    world.publish("count").await;
+    world.faults.delay("queue.publish", Duration::from_secs(60));
+    let body = json!({"action": "count", "input": {"n": 1}});
+    let asking = world.call("POST", "/v1/jobs").header("prefer", "wait=30").json(&body).send();
+    let working = async {
+        let first = async || world.get("/v1/jobs").await.json()["jobs"][0]["id"].clone();
+        eventually("the job is recorded", async || first().await.is_string()).await;
+        let claimed = world.claim(first().await.as_str().unwrap().parse().unwrap()).await;
+        world.succeed(&claimed, json!(7)).await;
+    };
+    let (answer, ()) = tokio::join!(asking, working);
+    assert_eq!((answer.status, &answer.json()["result"]), (200, &json!(7)), "{answer:?}");
+    world.faults.delay("queue.publish", Duration::ZERO);
+}
+
+#[tokio::test]
 async fn prefer_wait_answers_200_when_finished_and_202_when_the_time_is_over() {
     let world = World::start().await;
     world.publish("count").await;

@@ -30,6 +30,7 @@ fn nothing_needs_to_be_set() {
     assert_eq!(settings.retention, protocol::limits::RETENTION);
     assert_eq!(settings.deadline_ceiling, protocol::limits::DEADLINE_CEILING);
     assert!(settings.servers.is_none() && settings.python.is_none());
+    assert_eq!(settings.queues, Queues::Quorum);
     // Whoever wants less must say so.
     assert_eq!(settings.isolation, Isolation::Required);
 }
@@ -106,6 +107,13 @@ fn secrets_are_never_shown() {
     let settings =
         with(Role::Serve, &["--amqp-url", "amqp://u:hunter2@h/", "--redis-url", "redis://:hunter2@h/"]);
     assert!(!format!("{:?}", settings.unwrap()).contains("hunter2"));
+}
+
+#[test]
+fn queues_are_of_two_kinds() {
+    assert_eq!(with(Role::Serve, &["--queues", "classic"]).unwrap().queues, Queues::Classic);
+    let wrong = with(Role::Serve, &["--queues", "stream"]).unwrap_err();
+    assert_eq!(wrong, r#"queues = "stream" (flag --queues): is neither"#);
 }
 
 #[test]

@@ -57,6 +57,34 @@ class Template(unittest.TestCase):
             self.assertEqual(os.listdir(directory), [])
             self.assertEqual(os.listdir(outside), ["kept"])
 
+    def test_what_touched_a_directory_is_undone_even_if_nothing_is_in_it(self) -> None:
+        with tempfile.TemporaryDirectory(dir="/dev/shm") as directory:
+            writable = Writable(directory, own=True)
+            writable.empty()
+
+            def touch_times() -> None:
+                os.utime(directory, (1, 1))
+
+            def make_and_remove() -> None:
+                os.close(os.open(f"{directory}/file", os.O_CREAT))
+                os.unlink(f"{directory}/file")
+
+            def lock() -> None:
+                os.chmod(directory, 0)
+
+            def make_and_set_times_back() -> None:
+                os.close(os.open(f"{directory}/file", os.O_CREAT))
+                os.utime(directory, (0, 0))
+
+            for change in touch_times, make_and_remove, lock, make_and_set_times_back:
+                change()
+                writable.empty()
+                told = os.stat(directory)
+                self.assertEqual((told.st_mtime, told.st_atime, told.st_mode & 0o777), (0, 0, 0o700), change.__name__)
+                # Last, for looking changes the time.
+                self.assertEqual(os.listdir(directory), [], change.__name__)
+                os.utime(directory, (0, 0))
+
     def test_a_directory_that_became_a_link_is_not_touched(self) -> None:
         with tempfile.TemporaryDirectory() as outside, tempfile.TemporaryDirectory() as parent:
             path = os.path.join(parent, "link")
