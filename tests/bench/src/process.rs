@@ -48,7 +48,8 @@ pub fn pss(pid: u32) -> anyhow::Result<u64> {
 }
 
 /// Memory of several processes together, in KiB: their PSS, but a file in memory that they map counts as a whole, with what none
-/// of them has touched. Those that have ended are left out.
+/// of them has touched, and each page that one of them has changed in its copy counts in full. Those that have ended are
+/// left out.
 pub fn together(pids: &[u32]) -> u64 {
     let (mut own, mut file) = (0, 0);
     for text in pids.iter().filter_map(|pid| fs::read_to_string(format!("/proc/{pid}/smaps")).ok()) {
@@ -59,6 +60,7 @@ pub fn together(pids: &[u32]) -> u64 {
             match words.next() {
                 Some("Size:") if in_file => mapped += value(&mut words).unwrap_or_default(),
                 Some("Pss:") if !in_file => own += value(&mut words).unwrap_or_default(),
+                Some("Anonymous:") if in_file => own += value(&mut words).unwrap_or_default(),
                 // The head of a mapping: its place, and at the end what is mapped.
                 Some(place) if !place.ends_with(':') => in_file = line.contains("/memfd:"),
                 _ => {}
