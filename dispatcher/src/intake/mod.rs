@@ -42,8 +42,9 @@ pub(crate) async fn submit(
     submit: Submit,
     origin: Origin,
 ) -> Result<Accepted, Problem> {
-    let run = published(dispatcher, caller, &submit).await?;
-    accept(dispatcher, caller, run, submit, origin).await
+    let accepted = recorded(dispatcher, caller, submit, origin).await?;
+    accepted.publish(dispatcher).await;
+    Ok(accepted)
 }
 
 /// The same for who waits for the job's end anyway, and so need not wait for the queue's confirm: a job that is recorded is
@@ -54,8 +55,7 @@ pub(crate) async fn submit_to_wait(
     submit: Submit,
     origin: Origin,
 ) -> Result<Accepted, Problem> {
-    let run = published(dispatcher, caller, &submit).await?;
-    let accepted = record(dispatcher, caller, run, submit, origin).await?;
+    let accepted = recorded(dispatcher, caller, submit, origin).await?;
     if accepted.is_to_be_published() {
         let (publisher, spec) = (dispatcher.clone(), accepted.job.spec.clone());
         // By a task that the dispatcher waits for when it stops.
@@ -90,6 +90,17 @@ impl Accepted {
     fn is_to_be_published(&self) -> bool {
         self.watch.is_some() && self.job.state == JobState::Queued
     }
+}
+
+/// Records the job of a request for a published action.
+async fn recorded(
+    dispatcher: &Dispatcher,
+    caller: &Caller,
+    submit: Submit,
+    origin: Origin,
+) -> Result<Accepted, Problem> {
+    let run = published(dispatcher, caller, &submit).await?;
+    record(dispatcher, caller, run, submit, origin).await
 }
 
 /// What a request for a published action runs, if the caller may.
