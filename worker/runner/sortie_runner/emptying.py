@@ -46,6 +46,8 @@ class Writable:
             if not self._is_as_made(directory):
                 _empty(directory, self._fixed)
                 self._reset(directory)
+            # Always: else the time of its last change would tell whether the call before has touched it.
+            os.utime(directory, (0, 0))
         finally:
             os.close(directory)
 
@@ -63,7 +65,7 @@ class Writable:
         return told.f_files - told.f_ffree, told.f_blocks - told.f_bfree
 
     def _is_as_made(self, directory: int) -> bool:
-        """True if nobody has changed it since `_reset`: told by what `_reset` sets, and by what its file system holds, for
+        """True if nobody has changed it since it was emptied: told by what that sets, and by what its file system holds, for
         times can be set back."""
         told = os.fstat(directory)
         return (
@@ -79,7 +81,6 @@ class Writable:
             os.removexattr(directory, name)
         if self._flags is not None and _flags(directory) != self._flags:
             fcntl.ioctl(directory, FS_IOC_SETFLAGS, self._flags)
-        os.utime(directory, (0, 0))
 
 
 def _attributes(directory: int) -> list[str]:

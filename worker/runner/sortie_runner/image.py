@@ -33,9 +33,9 @@ CALL = ctypes.c_uint64 * 8
 
 # linux/mman.h, linux/fcntl.h
 MAP_FIXED = 0x10
-F_ADD_SEALS = 1033
+F_SEAL_FUTURE_WRITE = 0x10
 # It can neither grow nor shrink, nobody else can write to it, and that stays so.
-SEALS = 0x1 | 0x2 | 0x4 | 0x10
+SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | F_SEAL_FUTURE_WRITE
 
 
 @dataclass
@@ -75,7 +75,7 @@ def move() -> int:
         if made < len(ranges):
             # Nothing was mapped yet.
             raise OSError(f"the range at {ranges[made].start:x} can't be copied")
-        fcntl.fcntl(image, F_ADD_SEALS, SEALS)
+        fcntl.fcntl(image, fcntl.F_ADD_SEALS, SEALS)
         return size
     finally:
         os.close(image)

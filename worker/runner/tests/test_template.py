@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 from pathlib import Path
 
@@ -84,6 +85,16 @@ class Template(unittest.TestCase):
                 # Last, for looking changes the time.
                 self.assertEqual(os.listdir(directory), [], change.__name__)
                 os.utime(directory, (0, 0))
+
+    def test_a_directory_does_not_tell_that_nobody_touched_it(self) -> None:
+        with tempfile.TemporaryDirectory(dir="/dev/shm") as directory:
+            writable = Writable(directory, own=True)
+            writable.empty()
+            before, until = os.stat(directory).st_ctime_ns, time.monotonic() + 10
+            # The kernel's clock for this may stand still for some milliseconds.
+            while os.stat(directory).st_ctime_ns == before:
+                self.assertLess(time.monotonic(), until, "the time of its last change stays")
+                writable.empty()
 
     def test_a_directory_that_became_a_link_is_not_touched(self) -> None:
         with tempfile.TemporaryDirectory() as outside, tempfile.TemporaryDirectory() as parent:
