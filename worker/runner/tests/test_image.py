@@ -6,6 +6,8 @@ import subprocess
 import sys
 import unittest
 
+from sortie_runner.image import HUGE, Range, arrange
+
 # In a process of its own, for there is no way back.
 PROGRAM = """
 import json, os, resource, ssl
@@ -62,3 +64,23 @@ class Image(unittest.TestCase):
         self.assertGreater(moved, own * 1024 // 2)
         self.assertLess(own_after, own / 4)
         self.assertLess(mappings_after, mappings)
+
+    def test_ranges_lie_apart_and_large_ones_as_they_lie_in_memory(self) -> None:
+        page = 4096
+        sizes = [3 * page, 2 * HUGE + page, HUGE - page, page, HUGE, 5 * page, 40 * page]
+        ranges, address = [], 7 * page
+        for size in sizes:
+            ranges.append(Range(address, address + size, 0))
+            address += size + 11 * page
+        total = arrange(ranges)
+        end = 0
+        for part in sorted(ranges, key=lambda part: part.place):
+            self.assertGreaterEqual(part.place, end)
+            self.assertEqual(part.place % page, 0)
+            end = part.place + part.size
+        self.assertEqual(end, total)
+        self.assertEqual([part.place % HUGE for part in ranges if part.size >= HUGE],
+                         [part.start % HUGE for part in ranges if part.size >= HUGE])
+        # What large ranges leave free is used: there is less than a huge page more than needed for each.
+        self.assertLess(total, sum(sizes) + 2 * HUGE)
+        self.assertLess(ranges[0].place, ranges[1].place)
