@@ -69,8 +69,9 @@ def outfit() -> Outfit:
     return Outfit(channel, capture, private_memory() + MEMORY_FLOOR, len(os.sched_getaffinity(0)))
 
 
-def main(outfit: Outfit, calls: int, answers: int, raw: int, template: int | None) -> None:
-    """Runs in the process that was forked by `template` (`None` if its end is ours anyway); never returns."""
+def main(outfit: Outfit, calls: int, answers: int, raw: int, template: int | None, rehearsed: bool) -> None:
+    """Runs in the process that was forked by `template` (`None` if its end is ours anyway); never returns. `rehearsed` if
+    there is likely to be time before its call comes."""
     if template is not None:
         # It is our only owner: without it nobody would end us. It may have died before we asked.
         confine.prctl("PR_SET_PDEATHSIG", PR_SET_PDEATHSIG, _signal.SIGKILL)
@@ -90,7 +91,8 @@ def main(outfit: Outfit, calls: int, answers: int, raw: int, template: int | Non
     gc.enable()
     outfit.channel.open(calls, answers)
     outfit.capture.install()
-    rehearse(outfit.channel, outfit.capture)
+    if rehearsed:
+        rehearse(outfit.channel, outfit.capture)
     serve(outfit)
 
 

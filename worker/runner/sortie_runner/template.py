@@ -2,8 +2,9 @@
 
 It talks to the worker over one socket of packets (JSON). To the worker: `template` (its pidfd), `gate` (the socket on
 which the worker serves the slot's way out), `rooms` (the directories that calls write to, where they are file systems
-of their own), `broken` (why it can't go on), `spare` (a process waits for a call; comes
-with four descriptors: the pipes of its calls, its answers and its raw output, and its pidfd), `exit` (that process ended), `clean`. To us: `sweep`.
+of their own), `broken` (why it can't go on), `spare` (a process waits for a call; comes with four descriptors: the pipes
+of its calls, its answers and its raw output, and its pidfd), `exit` (that process ended), `clean`. To us, when a call is
+over: `keep` (whether its process is kept), `rehearse` (whether the next process does a rehearsal).
 In namespaces of its own it is the first process, whose end is the end of all others. Without them it still is the
 reaper of everything that calls start, also of daemons, so its children and theirs are all there is.
 """
@@ -73,7 +74,7 @@ class Template:
 
     def serve(self) -> NoReturn:
         """Forks ahead, tells exits, sweeps; ends with everything it started when the worker is gone."""
-        self.fork()
+        self.fork(rehearse=True)
         while True:
             poll = select.poll()
             poll.register(self.control, select.POLLIN)
@@ -83,7 +84,8 @@ class Template:
             if self.call_pidfd in ready:
                 self.tell_exit()
             if self.control.fileno() in ready:
-                self.sweep(keep=bool(self.hear()["keep"]))
+                wish = self.hear()
+                self.sweep(keep=bool(wish["keep"]), rehearse=bool(wish.get("rehearse", True)))
 
     def hear(self) -> dict[str, Any]:
         """The next packet; ends everything if the worker is gone."""
@@ -100,7 +102,7 @@ class Template:
             self.directories[0].remove()
         os._exit(0)
 
-    def fork(self) -> None:
+    def fork(self, rehearse: bool) -> None:
         """Makes the process of the next call, with pipes of its own."""
         # Pipes, not a socket: a socket would carry descriptors to the worker, and whoever receives one may have to wait
         # until it is closed (SO_LINGER).
@@ -114,7 +116,7 @@ class Template:
                 for end in ours:
                     os.close(end)
                 # In namespaces of its own nothing outlives the template.
-                child.main(self.outfit, calls, answers, raw, None if self.alone else self.pid)
+                child.main(self.outfit, calls, answers, raw, None if self.alone else self.pid, rehearse)
             except BaseException:
                 os.write(2, traceback.format_exc().encode())
             finally:
@@ -150,8 +152,9 @@ class Template:
         os.close(self.call_pidfd)
         self.call_pid, self.call_pidfd = None, -1
 
-    def sweep(self, keep: bool) -> None:
-        """Kills what the call left (and its own process unless it is kept), empties the directory, says so."""
+    def sweep(self, keep: bool, rehearse: bool) -> None:
+        """Kills what the call left (and its own process unless it is kept), empties the directory, says so; and makes
+        the next process if there is none."""
         # A process that never started another, nor a thread, has left none.
         single = self.alone and self.call_pid is not None and last_pid() == self.call_pid
         if single and keep and all(directory.is_empty() for directory in self.directories):
@@ -166,7 +169,7 @@ class Template:
             leftovers = self.tidy(kept=self.call_pid if keep else None)
             self.tell({"kind": "clean", "leftovers": leftovers})
         if self.call_pid is None:
-            self.fork()
+            self.fork(rehearse)
 
     def tidy(self, kept: int | None) -> int:
         """Leaves nothing but the process `kept`; how many processes the call had left."""

@@ -88,13 +88,19 @@ impl Pool {
     /// A slot that is fit for a call of `key`; waits for one.
     pub(super) async fn take(&self, key: Option<&Key>) -> Slot {
         loop {
+            // Calls that wait for slots come one after the other: the next one of this slot is likely to wait too.
+            let waits = self.shared.count.available_permits() == 0;
             // The semaphore is never closed.
             if let Ok(permit) = self.shared.count.acquire().await {
                 permit.forget();
             }
             let Some(mut slot) = self.shared.pick(key) else { continue };
+            slot.expect(true);
             match slot.prepare(key).await {
-                Ok(()) => return slot,
+                Ok(()) => {
+                    slot.expect(waits);
+                    return slot;
+                }
                 Err(error) => tracing::warn!(slot = slot.number(), %error, "a slot is replaced"),
             }
         }

@@ -135,6 +135,8 @@ pub(super) struct Slot {
     lone: Option<Lone>,
     rooms: Vec<Room>,
     calls: u32,
+    /// Whether a call is likely to wait for the next process already when it is forked.
+    awaited: bool,
     bounds: Arc<Bounds>,
     gone: CancellationToken,
     _doom: DropGuard,
@@ -167,6 +169,7 @@ impl Slot {
             lone: None,
             rooms,
             calls: 0,
+            awaited: false,
             bounds: Arc::new(bounds),
             gone,
             _doom: doom,
@@ -200,6 +203,12 @@ impl Slot {
     /// True if the process has been idle for too long to be kept.
     pub(super) fn is_stale(&self) -> bool {
         self.warm.as_ref().is_some_and(|warm| warm.since.elapsed() > WARM_IDLE)
+    }
+
+    /// Says whether a call is likely to wait for the next process: then that doesn't do a rehearsal, which would save time
+    /// while there is nothing else to do.
+    pub(super) const fn expect(&mut self, awaited: bool) {
+        self.awaited = awaited;
     }
 
     /// Waits until the template has forked the process of the next call.
@@ -267,7 +276,11 @@ impl Slot {
             (self.process, self.exit) = (None, None);
             self.calls = 0;
         }
-        let message: &[u8] = if keep { br#"{"keep":true}"# } else { br#"{"keep":false}"# };
+        let message: &[u8] = match (keep, self.awaited) {
+            (true, _) => br#"{"keep":true}"#,
+            (false, false) => br#"{"keep":false,"rehearse":true}"#,
+            (false, true) => br#"{"keep":false,"rehearse":false}"#,
+        };
         timeout(patience, async {
             self.control.send(message).await?;
             loop {
