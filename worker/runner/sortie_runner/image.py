@@ -35,6 +35,7 @@ CALL = ctypes.c_uint64 * 8
 
 # linux/mman.h, asm-generic/mman-common.h, linux/fcntl.h
 MAP_FIXED = 0x10
+MAP_FAILED = ctypes.c_void_p(-1).value
 MADV_COLLAPSE = 25
 # A huge page of that machine.
 HUGE = 2 * 1024 * 1024
@@ -74,7 +75,7 @@ def move() -> int:
     try:
         os.write(code, CODE)
         place = libc.mmap(None, mmap.PAGESIZE, mmap.PROT_READ | mmap.PROT_EXEC, mmap.MAP_PRIVATE, code, 0)
-        if place == ctypes.c_void_p(-1).value:
+        if place == MAP_FAILED:
             raise OSError(ctypes.get_errno(), "no memory that can be executed")
         # One that keeps the interpreter's lock: letting go of it would be something to do in between.
         make = ctypes.PYFUNCTYPE(ctypes.c_long, ctypes.c_void_p, ctypes.c_long)(place)
@@ -146,7 +147,7 @@ def _use_huge_pages(libc: ctypes.CDLL, image: int, size: int) -> None:
     """Gathers the file's pages into huge ones, also where the host gives none unasked (Linux 6.1). Each for which there is
     no room stays as it is, which is as good but for the time."""
     area = libc.mmap(None, size + HUGE, 0, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, -1, 0)
-    if area == ctypes.c_void_p(-1).value:
+    if area == MAP_FAILED:
         return
     start = area + -area % HUGE
     if libc.mmap(start, size, mmap.PROT_READ, mmap.MAP_SHARED | MAP_FIXED, image, 0) == start:

@@ -85,7 +85,7 @@ class Template:
                 self.tell_exit()
             if self.control.fileno() in ready:
                 wish = self.hear()
-                self.sweep(keep=bool(wish["keep"]), rehearse=bool(wish.get("rehearse", True)))
+                self.sweep(keep=bool(wish["keep"]), rehearse=bool(wish["rehearse"]))
 
     def hear(self) -> dict[str, Any]:
         """The next packet; ends everything if the worker is gone."""

@@ -125,7 +125,7 @@ class Template(unittest.TestCase):
                     told[json.loads(packet)["kind"]] = sent
                     descriptors += sent
                 # The worker dies with something unread: the socket is reset, not just closed.
-                ours.send(b'{"keep":true}')
+                ours.send(b'{"keep":true,"rehearse":true}')
                 select.select([ours], [], [], 30)
                 ours.close()
                 master.close()

@@ -227,7 +227,8 @@ async fn renew(shared: Arc<Shared>, mut slot: Slot) {
 /// Ends warm processes that nobody has used for a while.
 async fn end_stale(shared: Arc<Shared>) {
     while shared.closing.run_until_cancelled(tokio::time::sleep(WARM_CHECK)).await.is_some() {
-        for slot in shared.remove(Slot::is_stale) {
+        for mut slot in shared.remove(Slot::is_stale) {
+            slot.expect(false);
             renew(shared.clone(), slot).await;
         }
     }

@@ -276,13 +276,9 @@ impl Slot {
             (self.process, self.exit) = (None, None);
             self.calls = 0;
         }
-        let message: &[u8] = match (keep, self.awaited) {
-            (true, _) => br#"{"keep":true}"#,
-            (false, false) => br#"{"keep":false,"rehearse":true}"#,
-            (false, true) => br#"{"keep":false,"rehearse":false}"#,
-        };
+        let message = format!(r#"{{"keep":{keep},"rehearse":{}}}"#, !self.awaited);
         timeout(patience, async {
-            self.control.send(message).await?;
+            self.control.send(message.as_bytes()).await?;
             loop {
                 if let Some(leftovers) = self.listen().await? {
                     // A process that ended before the sweep was replaced by it, even where it was to be kept.
