@@ -114,7 +114,7 @@ impl Sweep<'_> {
 pub(super) async fn publish_all(dispatcher: &Dispatcher, jobs: Vec<JobSpec>) {
     let publishing = futures_util::stream::iter(jobs).for_each_concurrent(AT_ONCE, |job| async move {
         if !dispatcher.queue_health().is_away() {
-            publish(dispatcher, &job).await;
+            publish(dispatcher, &job, 1).await;
         }
     });
     publishing.await;

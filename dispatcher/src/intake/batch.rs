@@ -49,13 +49,14 @@ pub(crate) async fn submit(
     batch: Batch,
     origin: &Origin,
 ) -> Vec<Result<Accepted, Problem>> {
+    let came = batch.jobs.len();
     let one = async |(index, text): (usize, Json)| {
         let submit = Submit::parse(text.text().as_bytes())?;
         super::recorded(dispatcher, caller, submit, origin.of_item(index)).await
     };
     let some = async |requests: Vec<(usize, Json)>| {
         let recorded = join_all(requests.into_iter().map(one)).await;
-        join_all(recorded.iter().flatten().map(|accepted| accepted.publish(dispatcher))).await;
+        join_all(recorded.iter().flatten().map(|accepted| accepted.publish(dispatcher, came))).await;
         recorded
     };
     let mut room = Room::of_batch();

@@ -43,7 +43,7 @@ pub(crate) async fn submit(
     origin: Origin,
 ) -> Result<Accepted, Problem> {
     let accepted = recorded(dispatcher, caller, submit, origin).await?;
-    accepted.publish(dispatcher).await;
+    accepted.publish(dispatcher, 1).await;
     Ok(accepted)
 }
 
@@ -59,7 +59,7 @@ pub(crate) async fn submit_to_wait(
     if accepted.is_to_be_published() {
         let (publisher, spec) = (dispatcher.clone(), accepted.job.spec.clone());
         // By a task that the dispatcher waits for when it stops.
-        dispatcher.tasks().spawn(async move { publish::publish(&publisher, &spec).await });
+        dispatcher.tasks().spawn(async move { publish::publish(&publisher, &spec, 1).await });
     }
     Ok(accepted)
 }
@@ -73,16 +73,16 @@ pub(crate) async fn accept(
     origin: Origin,
 ) -> Result<Accepted, Problem> {
     let accepted = record(dispatcher, caller, run, submit, origin).await?;
-    accepted.publish(dispatcher).await;
+    accepted.publish(dispatcher, 1).await;
     Ok(accepted)
 }
 
 impl Accepted {
-    /// Puts the job on the queue, if it is new and may run now. Should the mark of one that isn't new still be in the
-    /// outbox, the sweep is on its way to it.
-    async fn publish(&self, dispatcher: &Dispatcher) {
+    /// Puts the job, one of so many that came in the same request, on the queue, if it is new and may run now. Should the
+    /// mark of one that isn't new still be in the outbox, the sweep is on its way to it.
+    async fn publish(&self, dispatcher: &Dispatcher, came: usize) {
         if self.is_to_be_published() {
-            publish::publish(dispatcher, &self.job.spec).await;
+            publish::publish(dispatcher, &self.job.spec, came).await;
         }
     }
 

@@ -1,6 +1,7 @@
 """Empties the directories that a call could write to, whatever it left there: links, locked directories, a tree that is
 deeper than a path can be; and makes the directory itself as it was, so that it tells the next call nothing."""
 
+import ctypes
 import errno
 import fcntl
 import os
@@ -22,7 +23,9 @@ class Writable:
         # It is a file system of its own.
         self._own = own
         directory = os.open(path, DIRECTORY)
-        self._flags = _flags(directory)
+        # What `chattr` sets, and how long the list of its attributes is: minus an error number if it has none.
+        self.flags = _flags(directory)
+        self.attributes = _attributes_size(directory)
         os.close(directory)
         self._mode = os.stat(path).st_mode
         # What is mounted there can't be changed, and isn't of a call (confine.show_again).
@@ -72,15 +75,15 @@ class Writable:
             self._own
             and told.st_mtime_ns == told.st_atime_ns == 0
             and self._taken == self._take()
-            and self._flags == _flags(directory)
+            and self.flags == _flags(directory)
             and not _attributes(directory)
         )
 
     def _reset(self, directory: int) -> None:
         for name in _attributes(directory):
             os.removexattr(directory, name)
-        if self._flags is not None and _flags(directory) != self._flags:
-            fcntl.ioctl(directory, FS_IOC_SETFLAGS, self._flags)
+        if self.flags is not None and _flags(directory) != self.flags:
+            fcntl.ioctl(directory, FS_IOC_SETFLAGS, self.flags)
 
 
 def _attributes(directory: int) -> list[str]:
@@ -90,6 +93,12 @@ def _attributes(directory: int) -> list[str]:
         if error.errno != errno.ENOTSUP:
             raise
         return []
+
+
+def _attributes_size(directory: int) -> int:
+    libc = ctypes.CDLL(None, use_errno=True)
+    size = libc.flistxattr(directory, None, 0)
+    return size if size >= 0 else -ctypes.get_errno()
 
 
 def _flags(directory: int) -> bytes | None:

@@ -7,7 +7,7 @@ in huge pages: what is mapped of one costs a fork, an access and an end less tha
 other, and code is mapped at once.
 
 A page must not change between its copy and its mapping, and Python writes to memory with every step that it takes. So all
-of it is one list of system calls, which a few instructions make one after the other without going back to Python.
+of it is one list of system calls.
 """
 
 import ctypes
@@ -16,26 +16,12 @@ import mmap
 import os
 from dataclasses import dataclass
 
-# long make(const unsigned long (*calls)[8], long count): makes each call (number, six arguments) as long as they answer
-# what is expected (the eighth); how many did.
-CODE = bytes.fromhex(
-    "53 4154 4155"  # push rbx; push r12; push r13
-    "4889fb 4989f4 4531ed"  # mov rbx, rdi; mov r12, rsi; xor r13d, r13d
-    "4d39e5 742c"  # next: cmp r13, r12; je done
-    "488b03 488b7b08 488b7310 488b5318"  # mov rax, [rbx]; mov rdi, [rbx+8]; mov rsi, [rbx+16]; mov rdx, [rbx+24]
-    "4c8b5320 4c8b4328 4c8b4b30"  # mov r10, [rbx+32]; mov r8, [rbx+40]; mov r9, [rbx+48]
-    "0f05 483b4338 7509"  # syscall; cmp rax, [rbx+56]; jne done
-    "4883c340 49ffc5 ebcf"  # add rbx, 64; inc r13; jmp next
-    "4c89e8 415d 415c 5b c3"  # done: mov rax, r13; pop r13; pop r12; pop rbx; ret
-)
-# The machine whose code and calls these are. Elsewhere, forks cost what they cost.
-MACHINE = "x86_64"
+from .syscalls import MAP_FAILED, Calls, Maker
+
 PWRITE64, MMAP = 18, 9
-CALL = ctypes.c_uint64 * 8
 
 # linux/mman.h, asm-generic/mman-common.h, linux/fcntl.h
 MAP_FIXED = 0x10
-MAP_FAILED = ctypes.c_void_p(-1).value
 MADV_COLLAPSE = 25
 # A huge page of that machine.
 HUGE = 2 * 1024 * 1024
@@ -60,32 +46,21 @@ class Range:
         return self.end - self.start
 
 
-def move() -> int:
+def move(maker: Maker) -> int:
     """Moves all that can be moved; how many bytes that were. Call it while there is one thread. Where it can't be done,
     everything stays as it was, and the error says why."""
-    if os.uname().machine != MACHINE:
-        return 0
     libc = ctypes.CDLL(None, use_errno=True)
     libc.mmap.restype = ctypes.c_void_p
     libc.mmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long)
     libc.munmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t)
     libc.madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
     image = os.memfd_create("image", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    code = os.memfd_create("code", os.MFD_CLOEXEC)
     try:
-        os.write(code, CODE)
-        place = libc.mmap(None, mmap.PAGESIZE, mmap.PROT_READ | mmap.PROT_EXEC, mmap.MAP_PRIVATE, code, 0)
-        if place == MAP_FAILED:
-            raise OSError(ctypes.get_errno(), "no memory that can be executed")
-        # One that keeps the interpreter's lock: letting go of it would be something to do in between.
-        make = ctypes.PYFUNCTYPE(ctypes.c_long, ctypes.c_void_p, ctypes.c_long)(place)
-        # What is mapped from here on stays where it is.
         ranges = _movable()
         size = arrange(ranges)
         os.ftruncate(image, size)
         calls = _calls(ranges, image)
-        made = make(ctypes.addressof(calls), len(calls))
-        libc.munmap(place, mmap.PAGESIZE)
+        made = maker.make(calls)
         if made < len(ranges):
             # Nothing was mapped yet.
             raise OSError(f"the range at {ranges[made].start:x} can't be copied")
@@ -94,7 +69,6 @@ def move() -> int:
         return size
     finally:
         os.close(image)
-        os.close(code)
 
 
 def _movable() -> list[Range]:
@@ -156,12 +130,12 @@ def _use_huge_pages(libc: ctypes.CDLL, image: int, size: int) -> None:
     libc.munmap(area, size + HUGE)
 
 
-def _calls(ranges: list[Range], image: int) -> ctypes.Array[CALL]:
+def _calls(ranges: list[Range], image: int) -> Calls:
     """First all copies, then all mappings: as long as a copy may fail, nothing has changed."""
-    calls = (CALL * (2 * len(ranges)))()
-    flags = mmap.MAP_PRIVATE | MAP_FIXED
-    for number, part in enumerate(ranges):
-        size, place = part.size, part.place
-        calls[number][:] = (PWRITE64, image, part.start, size, place, 0, 0, size)
-        calls[len(ranges) + number][:] = (MMAP, part.start, size, part.rights, flags, image, place, part.start)
+    calls, flags = Calls(), mmap.MAP_PRIVATE | MAP_FIXED
+    for part in ranges:
+        calls.add(PWRITE64, image, part.start, part.size, part.place, least=part.size)
+    for part in ranges:
+        calls.add(MMAP, part.start, part.size, part.rights, flags, image, part.place, least=part.start)
+    calls.close()
     return calls

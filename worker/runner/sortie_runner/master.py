@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from . import child, image, immortal, template
+from .syscalls import Maker
 
 PRELOAD = (
     "asyncio base64 collections concurrent.futures csv dataclasses datetime decimal email.message encodings.idna enum "
@@ -58,13 +59,13 @@ def main(settings: str) -> NoReturn:
     # What is there now is never looked at again by the collector: its pages stay shared.
     gc.freeze()
     gc.disable()
-    move()
+    maker = prepare()
     # What a call touches is mapped before it is forked.
     child.rehearse(outfit.channel, outfit.capture)
-    serve(control, Settings(**json.loads(settings)), outfit)
+    serve(control, Settings(**json.loads(settings)), outfit, maker)
 
 
-def serve(control: socket.socket, settings: Settings, outfit: child.Outfit) -> NoReturn:
+def serve(control: socket.socket, settings: Settings, outfit: child.Outfit, maker: Maker | None) -> NoReturn:
     """Forks a slot for each packet."""
     control.sendall(b'{"kind":"ready"}')
     while True:
@@ -73,16 +74,22 @@ def serve(control: socket.socket, settings: Settings, outfit: child.Outfit) -> N
             os._exit(0)
         if os.fork() == 0:
             control.close()
-            template.main(socket.socket(fileno=descriptors[0]), json.loads(packet)["directory"], settings, outfit)
+            # In the place of ours, so that no number below it is free.
+            control = socket.socket(fileno=os.dup(descriptors[0]))
+            os.close(descriptors[0])
+            template.main(control, json.loads(packet)["directory"], settings, outfit, maker)
         os.close(descriptors[0])
 
 
-def move() -> None:
-    """Makes forks cheaper, where the host lets us."""
+def prepare() -> Maker | None:
+    """Makes forks cheaper, as far as the host lets us."""
+    maker = None
     try:
-        image.move()
+        maker = Maker()
+        image.move(maker)
     except OSError as error:
         os.write(2, f"forks cost more than they have to: {error}\n".encode())
+    return maker
 
 
 def close_inherited() -> None:

@@ -2,16 +2,17 @@
 
 It talks to the worker over one socket of packets (JSON). To the worker: `template` (its pidfd), `gate` (the socket on
 which the worker serves the slot's way out), `rooms` (the directories that calls write to, where they are file systems
-of their own), `broken` (why it can't go on), `spare` (a process waits for a call; comes with four descriptors: the pipes
-of its calls, its answers and its raw output, and its pidfd), `exit` (that process ended), `clean`. To us, when a call is
-over: `keep` (whether its process is kept), `rehearse` (whether the next process does a rehearsal).
+of their own), `broken` (why it can't go on), `spare` (a process waits for a call; comes with seven descriptors: the pipes
+of its calls, its answers and its raw output, each with its reading end first, and its pidfd). To us, when a call is over: `sweep` (with `keep`: whether its
+process is kept; and `rehearse`: whether the next process does a rehearsal), which `spare` answers, or `clean` if the process
+is kept, both with how many processes the call had left; `next`, a sweep that keeps nothing and where hardly anything is to be
+swept (quick.py); and `reap`, when its process has ended, which `exit` answers.
 In namespaces of its own it is the first process, whose end is the end of all others. Without them it still is the
 reaper of everything that calls start, also of daemons, so its children and theirs are all there is.
 """
 
 import json
 import os
-import select
 import signal
 import socket
 import traceback
@@ -21,6 +22,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from . import child, confine, forks, network
 from .confine import tell
 from .emptying import Writable
+from .quick import Forked, Quick
+from .syscalls import Maker, Unavailable
 
 if TYPE_CHECKING:
     from .master import Settings
@@ -30,7 +33,9 @@ CHILD_FAILED = 71
 TEMPLATE_FAILED = 73
 
 
-def main(control: socket.socket, directory: str, settings: "Settings", outfit: child.Outfit) -> NoReturn:
+def main(
+    control: socket.socket, directory: str, settings: "Settings", outfit: child.Outfit, maker: Maker | None
+) -> NoReturn:
     """Runs in the process that the master forked; never returns."""
     try:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -48,7 +53,7 @@ def main(control: socket.socket, directory: str, settings: "Settings", outfit: c
             listener.close()
         os.environ["HOME"] = os.environ["TMPDIR"] = directory
         os.chdir(directory)
-        Template(control, directory, settings, outfit).serve()
+        Template(control, directory, settings, outfit, maker).serve()
     except BaseException as error:
         tell(control, {"kind": "broken", "error": f"{type(error).__name__}: {error}"})
         os.write(2, traceback.format_exc().encode())
@@ -59,7 +64,9 @@ def main(control: socket.socket, directory: str, settings: "Settings", outfit: c
 class Template:
     """One slot."""
 
-    def __init__(self, control: socket.socket, directory: str, settings: "Settings", outfit: child.Outfit) -> None:
+    def __init__(
+        self, control: socket.socket, directory: str, settings: "Settings", outfit: child.Outfit, maker: Maker | None
+    ) -> None:
         self.control = control
         self.outfit = outfit
         # Where calls can write: what they leave there is removed.
@@ -68,32 +75,48 @@ class Template:
         self.alone = settings.namespaces
         self.pid = os.getpid()
         self.call_pid: int | None = None
-        self.call_pidfd = -1
+        self.quick = None
         if self.alone:
             self.tell_rooms()
+            self.quick = self.prepare(maker) if maker is not None else None
+
+    def prepare(self, maker: Maker) -> Quick | None:
+        """Makes calls follow each other quickly, where the host lets us."""
+        try:
+            return Quick(maker, self.control.fileno(), self.directories)
+        except Unavailable as error:
+            os.write(2, f"fresh calls cost more than they have to: {error}\n".encode())
+            return None
 
     def serve(self) -> NoReturn:
-        """Forks ahead, tells exits, sweeps; ends with everything it started when the worker is gone."""
-        self.fork(rehearse=True)
+        """Forks ahead, sweeps, tells exits; ends with everything it started when the worker is gone."""
+        self.fork(rehearse=True, leftovers=0)
         while True:
-            poll = select.poll()
-            poll.register(self.control, select.POLLIN)
-            if self.call_pid is not None:
-                poll.register(self.call_pidfd, select.POLLIN)
-            ready = [descriptor for descriptor, _ in poll.poll()]
-            if self.call_pidfd in ready:
+            wish = self.hear()
+            if wish["kind"] == "reap":
                 self.tell_exit()
-            if self.control.fileno() in ready:
-                wish = self.hear()
-                self.sweep(keep=bool(wish["keep"]), rehearse=bool(wish["rehearse"]))
+            else:
+                self.sweep(keep=wish["kind"] == "sweep" and wish["keep"], rehearse=bool(wish["rehearse"]))
 
     def hear(self) -> dict[str, Any]:
-        """The next packet; ends everything if the worker is gone."""
-        try:
-            packet = self.control.recv(4096)
-        except OSError:  # It left packets unread.
-            packet = b""
+        """The next wish that is left to us; ends everything if the worker is gone."""
+        packet = self.receive() if self.quick is None else self.hear_rest(self.quick)
         return json.loads(packet) if packet else self.end()
+
+    def receive(self) -> bytes:
+        """The next packet; empty if the worker is gone."""
+        try:
+            return self.control.recv(4096)
+        except OSError:  # It left packets unread.
+            return b""
+
+    def hear_rest(self, quick: Quick) -> bytes:
+        """The same, without wishes that could be fulfilled at once."""
+        heard = quick.hear()
+        if isinstance(heard, Forked):
+            self.run_call(heard.pipes, heard.rehearse)
+        self.call_pid = heard.pid or self.call_pid
+        return heard.packet
 
     def end(self) -> NoReturn:
         """Ends everything, and leaves nothing on the disk."""
@@ -102,29 +125,34 @@ class Template:
             self.directories[0].remove()
         os._exit(0)
 
-    def fork(self, rehearse: bool) -> None:
-        """Makes the process of the next call, with pipes of its own."""
+    def fork(self, rehearse: bool, leftovers: int) -> None:
+        """Makes the process of the next call, with pipes of its own, and tells so."""
         # Pipes, not a socket: a socket would carry descriptors to the worker, and whoever receives one may have to wait
         # until it is closed (SO_LINGER).
-        pipes = [os.pipe() for _ in range(3)]
-        (calls, to_call), (from_call, answers), (from_raw, raw) = pipes
-        ours, theirs = [to_call, from_call, from_raw], [calls, answers, raw]
+        pipes = [end for _ in range(3) for end in os.pipe()]
         pid = forks.bare_fork()
         if pid == 0:
-            try:
-                self.control.close()
-                for end in ours:
-                    os.close(end)
-                # In namespaces of its own nothing outlives the template.
-                child.main(self.outfit, calls, answers, raw, None if self.alone else self.pid, rehearse)
-            except BaseException:
-                os.write(2, traceback.format_exc().encode())
-            finally:
-                os._exit(CHILD_FAILED)
-        self.call_pid, self.call_pidfd = pid, os.pidfd_open(pid)
-        self.tell({"kind": "spare", "pid": pid}, [*ours, self.call_pidfd])
-        for end in (*ours, *theirs):
-            os.close(end)
+            self.run_call(pipes, rehearse)
+        self.call_pid, pidfd = pid, os.pidfd_open(pid)
+        self.tell({"kind": "spare", "leftovers": leftovers}, [*pipes, pidfd])
+        for descriptor in (*pipes, pidfd):
+            os.close(descriptor)
+
+    def run_call(self, pipes: list[int], rehearse: bool) -> NoReturn:
+        """Runs in the process of a call, which has its own and the worker's ends of the pipes."""
+        calls, to_call, from_call, answers, from_raw, raw = pipes
+        try:
+            self.control.close()
+            if self.quick is not None:
+                self.quick.close()
+            for end in (to_call, from_call, from_raw):
+                os.close(end)
+            # In namespaces of its own nothing outlives the template.
+            child.main(self.outfit, calls, answers, raw, None if self.alone else self.pid, rehearse)
+        except BaseException:
+            os.write(2, traceback.format_exc().encode())
+        finally:
+            os._exit(CHILD_FAILED)
 
     def tell(self, message: dict[str, Any], descriptors: list[int] | None = None) -> None:
         """Sends one packet; ends everything if the worker is gone."""
@@ -141,42 +169,31 @@ class Template:
             os.close(room)
 
     def tell_exit(self) -> None:
-        """Reaps the process of the call and tells how it ended: its exit status, or minus the signal."""
+        """Reaps the process of the call, which has ended, and tells how: its exit status, or minus the signal."""
         assert self.call_pid is not None
         _, status = os.waitpid(self.call_pid, 0)
-        self.tell({"kind": "exit", "pid": self.call_pid, "code": os.waitstatus_to_exitcode(status)})
-        self.forget()
-
-    def forget(self) -> None:
-        """The process of the call is gone."""
-        os.close(self.call_pidfd)
-        self.call_pid, self.call_pidfd = None, -1
+        self.call_pid = None
+        self.tell({"kind": "exit", "code": os.waitstatus_to_exitcode(status)})
 
     def sweep(self, keep: bool, rehearse: bool) -> None:
-        """Kills what the call left (and its own process unless it is kept), empties the directory, says so; and makes
-        the next process if there is none."""
+        """Kills what the call left (and its own process unless it is kept), empties the directories, and says so; with
+        another process if there is none."""
+        keep = keep and self.call_pid is not None and not has_ended(self.call_pid)
         # A process that never started another, nor a thread, has left none.
         single = self.alone and self.call_pid is not None and last_pid() == self.call_pid
-        if single and keep and all(directory.is_empty() for directory in self.directories):
-            self.tell({"kind": "clean", "leftovers": 0})
-            return
-        if single and not keep:
-            # The worker need not wait until it is taken apart.
-            kill(-1)
-            self.tell({"kind": "clean", "leftovers": 0})
-            self.tidy(kept=None)
-        else:
-            leftovers = self.tidy(kept=self.call_pid if keep else None)
-            self.tell({"kind": "clean", "leftovers": leftovers})
+        untouched = single and keep and all(directory.is_empty() for directory in self.directories)
+        leftovers = 0 if untouched else self.tidy(kept=self.call_pid if keep else None)
         if self.call_pid is None:
-            self.fork(rehearse)
+            self.fork(rehearse, leftovers)
+        else:
+            self.tell({"kind": "clean", "leftovers": leftovers})
 
     def tidy(self, kept: int | None) -> int:
         """Leaves nothing but the process `kept`; how many processes the call had left."""
         killed = self.kill_all(kept)
         if self.call_pid is not None and kept is None:
             killed.discard(self.call_pid)
-            self.forget()
+            self.call_pid = None
         for directory in self.directories:
             directory.empty()
         return len(killed)
@@ -214,6 +231,11 @@ def last_pid() -> int:
         return int(os.read(told, 128).rpartition(b" ")[2])
     finally:
         os.close(told)
+
+
+def has_ended(pid: int) -> bool:
+    """True if a child of ours has ended; it is not reaped."""
+    return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
 def reap() -> Iterator[int]:

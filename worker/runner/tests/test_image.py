@@ -11,7 +11,7 @@ from sortie_runner.image import HUGE, Range, arrange
 # In a process of its own, for there is no way back.
 PROGRAM = """
 import json, os, resource, ssl
-from sortie_runner import image
+from sortie_runner import image, syscalls
 
 class Thing:
     def __init__(self, number):
@@ -31,7 +31,7 @@ def whole(some):
     return all(thing.text == f"text {number}" and thing.parts[1]["b"] == f"other {number}" for number, thing in some)
 
 before = own_memory(), mappings()
-moved = image.move()
+moved = image.move(syscalls.Maker())
 after = own_memory(), mappings()
 numbered = list(enumerate(things))
 assert whole(numbered)

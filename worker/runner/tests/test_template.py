@@ -121,17 +121,17 @@ class Template(unittest.TestCase):
                 slot.close()
                 told, descriptors = {}, []
                 while "spare" not in told:
-                    packet, sent, _, _ = socket.recv_fds(ours, 4096, 4)
+                    packet, sent, _, _ = socket.recv_fds(ours, 4096, 7)
                     told[json.loads(packet)["kind"]] = sent
                     descriptors += sent
                 # The worker dies with something unread: the socket is reset, not just closed.
-                ours.send(b'{"keep":true,"rehearse":true}')
+                ours.send(b'{"kind":"sweep","keep":true,"rehearse":true}')
                 select.select([ours], [], [], 30)
                 ours.close()
                 master.close()
                 self.assertEqual(process.wait(30), 0)
                 # The template and its call's process are gone: a pidfd is readable then.
-                for pidfd in (told["template"][0], told["spare"][2]):
+                for pidfd in (told["template"][0], told["spare"][6]):
                     self.assertEqual(select.select([pidfd], [], [], 30)[0], [pidfd])
             self.assertFalse(os.path.exists(directory))
             for descriptor in descriptors:

@@ -14,7 +14,7 @@ use tokio::net::UnixStream;
 /// The largest packet, in bytes.
 const PACKET_BYTES: usize = 4096;
 /// Descriptors that come with a packet at most; the kernel closes what is beyond.
-const DESCRIPTORS: usize = 4;
+const DESCRIPTORS: usize = 7;
 
 /// The worker's end.
 #[derive(Debug)]
@@ -46,7 +46,7 @@ impl Control {
         self.send_with(bytes, &[]).await
     }
 
-    /// The same with copies of descriptors, four at most.
+    /// The same with copies of descriptors, seven at most.
     pub async fn send_with(&self, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
         let send = || {
             let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS))];

@@ -17,17 +17,13 @@ const HUNT: Duration = Duration::from_millis(500);
 /// One process, named so that its number can't be taken by another.
 #[derive(Debug)]
 pub struct Process {
-    pidfd: AsyncFd<OwnedFd>,
+    pidfd: OwnedFd,
 }
 
 impl Process {
-    /// The process behind a pidfd. Needs a Tokio runtime.
-    #[expect(unsafe_code, reason = "the library wants to know that the descriptor stays open")]
-    pub fn new(pidfd: OwnedFd) -> io::Result<Self> {
-        // SAFETY: an `OwnedFd` is open for as long as it lives, and nobody takes it out of the `AsyncFd`.
-        let registered = unsafe { AsyncFd::register_with_interest(pidfd, Interest::READABLE) };
-        // A pidfd becomes readable when its process ends.
-        Ok(Self { pidfd: registered? })
+    /// The process behind a pidfd.
+    pub const fn new(pidfd: OwnedFd) -> Self {
+        Self { pidfd }
     }
 
     /// Its number in our process namespace; `None` if it has been reaped, or is no process of this namespace.
@@ -36,15 +32,19 @@ impl Process {
         told.lines().find_map(|line| line.strip_prefix("Pid:")?.trim().parse().ok())
     }
 
-    /// Waits until it has ended.
-    pub async fn ended(&self) {
-        // The runtime is going down: nothing is left to wait with.
-        let _ = self.pidfd.readable().await;
+    /// Waits until it has ended. Fails if the runtime, which must be Tokio's, has nothing left to wait with.
+    #[expect(unsafe_code, reason = "the library wants to know that the descriptor stays open")]
+    pub async fn ended(&self) -> io::Result<()> {
+        // Only where somebody waits: most processes of calls end when nobody cares any more.
+        // SAFETY: what is borrowed here stays open for as long as the `AsyncFd` lives, which doesn't leave this function.
+        let registered = unsafe { AsyncFd::register_with_interest(self.pidfd.as_fd(), Interest::READABLE) };
+        // A pidfd becomes readable when its process ends.
+        registered?.readable().await.map(drop)
     }
 
     /// Kills it with SIGKILL. One that has ended already is no error.
     pub fn kill(&self) -> io::Result<()> {
-        match rustix::process::pidfd_send_signal(self.pidfd.get_ref(), Signal::KILL) {
+        match rustix::process::pidfd_send_signal(&self.pidfd, Signal::KILL) {
             Err(error) if error != rustix::io::Errno::SRCH => Err(error.into()),
             _ => Ok(()),
         }
@@ -52,7 +52,7 @@ impl Process {
 
     /// True if it has ended, whether or not somebody has waited for it.
     pub fn has_ended(&self) -> bool {
-        is_readable(self.pidfd.get_ref())
+        is_readable(&self.pidfd)
     }
 }
 

@@ -22,7 +22,6 @@ const CHANNEL_GONE: i32 = 70;
 /// The process of a call, and our ends of its channel (two pipes) and of its raw output.
 #[derive(Debug)]
 pub(super) struct CallProcess {
-    pub(super) pid: i32,
     pub(super) process: Process,
     /// Call frames go to it by this. Both are pipes, for nothing but bytes can come out of a pipe.
     pub(super) calls: pipe::Sender,

@@ -32,6 +32,8 @@ const FILES: &[(&str, &str)] = runner![
     "sortie_runner/names.py",
     "sortie_runner/network.py",
     "sortie_runner/output.py",
+    "sortie_runner/quick.py",
+    "sortie_runner/syscalls.py",
     "sortie_runner/template.py",
 ];
 

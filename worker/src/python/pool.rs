@@ -322,7 +322,8 @@ impl Template {
     /// Waits for the end of the template, or of its slot, and cleans up behind it.
     async fn end(self) {
         tokio::select! {
-            () = self.process.ended() => {}
+            // Where nothing can wait for it, it had better go.
+            ended = self.process.ended() => if ended.is_err() { self.kill().await },
             () = self.doom.cancelled() => self.kill().await,
         }
         self.gone.cancel();
@@ -344,7 +345,7 @@ impl Template {
                 }
             }
         }
-        self.process.ended().await;
+        let _ = self.process.ended().await;
     }
 }
 

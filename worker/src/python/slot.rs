@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
-use futures_util::FutureExt;
 use protocol::id::{ContentHash, TenantId};
 use sandbox::{Control, Group, Lone, Packet, Process, Room};
 use serde::Deserialize;
@@ -61,8 +60,8 @@ enum Told {
     Gate,
     Rooms,
     Broken { error: String },
-    Spare { pid: i32 },
-    Exit { pid: i32, code: i32 },
+    Spare { leftovers: u32 },
+    Exit { code: i32 },
     Clean { leftovers: u32 },
 }
 
@@ -86,12 +85,12 @@ impl Hello {
         loop {
             let packet = control.receive().await?.ok_or(SlotError::Ended)?;
             match Told::read(&packet)? {
-                Told::Template => process = Some(Process::new(only(packet.descriptors)?)?),
+                Told::Template => process = Some(Process::new(only(packet.descriptors)?)),
                 Told::Gate => listener = Some(TcpListener::from(only(packet.descriptors)?)),
                 Told::Rooms => {
                     rooms = packet.descriptors.into_iter().map(Room::new).collect::<io::Result<_>>()?;
                 }
-                Told::Spare { pid } => spare = Some(CallProcess::new(pid, packet.descriptors)?),
+                Told::Spare { .. } => spare = Some(CallProcess::new(packet.descriptors)?),
                 Told::Broken { error } => return Err(SlotError::Broken(error)),
                 Told::Exit { .. } | Told::Clean { .. } => return Err(SlotError::Malformed),
             }
@@ -128,8 +127,6 @@ pub(super) struct Slot {
     number: usize,
     control: Control,
     process: Option<CallProcess>,
-    /// The exit of `process`, once it was told.
-    exit: Option<i32>,
     warm: Option<Warm>,
     /// To see whether `process` has left another; made when it is kept for the first time.
     lone: Option<Lone>,
@@ -164,7 +161,6 @@ impl Slot {
             number,
             control,
             process,
-            exit: None,
             warm: None,
             lone: None,
             rooms,
@@ -211,30 +207,13 @@ impl Slot {
         self.awaited = awaited;
     }
 
-    /// Waits until the template has forked the process of the next call.
-    pub(super) async fn ready(&mut self, patience: Duration) -> Result<(), SlotError> {
-        timeout(patience, async {
-            while self.process.is_none() {
-                self.listen().await?;
-            }
-            Ok(())
-        })
-        .await?
-    }
-
     /// Makes the slot fit for a call of `key`: a process that had calls of somebody else, or died, gives way to a new
     /// one.
     pub(super) async fn prepare(&mut self, key: Option<&Key>) -> Result<(), SlotError> {
-        while let Some(heard) = self.listen().now_or_never() {
-            heard?;
-        }
         let fits = self.calls == 0 || (self.is_warm_for(key) && !self.is_stale());
-        // One that was killed while it was idle may be dead before the template has told so.
-        let ended = self.process.as_ref().is_some_and(|process| process.process.has_ended());
-        if !fits || ended || self.exit.is_some() {
-            self.sweep(false, FORK).await?;
-        }
-        self.ready(FORK).await
+        // It may have been killed while it was idle.
+        let ended = self.process.as_ref().is_none_or(|process| process.process.has_ended());
+        if fits && !ended { Ok(()) } else { self.next().await }
     }
 
     /// Runs one call to its answer. Dropping the future leaves the process to [`Slot::kill_call`].
@@ -268,28 +247,48 @@ impl Slot {
     }
 
     /// Has everything killed that the call left, except the process itself where it is kept; how many processes
-    /// that were.
+    /// that were. Where it isn't kept, or had ended, there is another one then.
     pub(super) async fn sweep(&mut self, keep: bool, patience: Duration) -> Result<u32, SlotError> {
         self.warm = None;
         self.lone = None;
         if !keep {
-            (self.process, self.exit) = (None, None);
+            self.process = None;
             self.calls = 0;
         }
-        let message = format!(r#"{{"keep":{keep},"rehearse":{}}}"#, !self.awaited);
-        timeout(patience, async {
-            self.control.send(message.as_bytes()).await?;
-            loop {
-                if let Some(leftovers) = self.listen().await? {
-                    // A process that ended before the sweep was replaced by it, even where it was to be kept.
-                    if self.exit.take().is_some() {
-                        (self.process, self.calls) = (None, 0);
-                    }
+        let rehearse = u8::from(!self.awaited);
+        let message = format!(r#"{{"kind":"sweep","keep":{keep},"rehearse":{rehearse}}}"#);
+        timeout(patience, self.ask(&message)).await?
+    }
+
+    /// The same where hardly anything is to be swept, and the process isn't kept: sooner done.
+    async fn next(&mut self) -> Result<(), SlotError> {
+        (self.warm, self.lone, self.process, self.calls) = (None, None, None, 0);
+        let rehearse = u8::from(!self.awaited);
+        // No other message is as long as this one (sortie_runner/quick.py).
+        timeout(FORK, self.ask(&format!(r#"{{"kind":"next","rehearse":{rehearse}}}"#))).await??;
+        // It is for us to see what a call left there. Whoever did is dead now.
+        if !self.rooms.iter().all(Room::is_empty) {
+            self.sweep(false, FORK).await?;
+        }
+        Ok(())
+    }
+
+    /// Has the template sweep; how many processes were left.
+    async fn ask(&mut self, message: &str) -> Result<u32, SlotError> {
+        self.control.send(message.as_bytes()).await?;
+        loop {
+            match self.listen().await? {
+                (Told::Clean { leftovers }, _) if self.process.is_some() => return Ok(leftovers),
+                (Told::Spare { leftovers }, descriptors) => {
+                    self.process = Some(CallProcess::new(descriptors)?);
+                    self.calls = 0;
                     return Ok(leftovers);
                 }
+                // Who asked for it has stopped waiting.
+                (Told::Exit { .. }, _) => {}
+                _ => return Err(SlotError::Malformed),
             }
-        })
-        .await?
+        }
     }
 
     /// True if there is a process that had a call.
@@ -314,50 +313,42 @@ impl Slot {
         gone.cancelled().await;
     }
 
+    /// How the process ended, whose channel is closed.
     async fn await_exit(&mut self) -> Exit {
+        let Some(process) = &self.process else { return Exit::SlotLost };
         let told = timeout(EXIT, async {
-            while self.exit.is_none() {
-                self.listen().await?;
+            process.process.ended().await?;
+            self.control.send(br#"{"kind":"reap"}"#).await?;
+            match self.listen().await? {
+                (Told::Exit { code }, _) => Ok(code),
+                _ => Err(SlotError::Malformed),
             }
-            Ok::<_, SlotError>(())
         });
         match told.await {
-            Ok(Ok(())) => self.exit.map_or(Exit::StillRunning, Exit::Code),
+            Ok(Ok(code)) => Exit::Code(code),
             Ok(Err(_)) => Exit::SlotLost,
             Err(_) => Exit::StillRunning,
         }
     }
 
-    /// Takes one message of the template; the leftovers if it was `clean`. Cancelling loses nothing.
-    async fn listen(&mut self) -> Result<Option<u32>, SlotError> {
+    /// The next message of the template, and what came with it. Cancelling loses nothing.
+    async fn listen(&self) -> Result<(Told, Vec<OwnedFd>), SlotError> {
         let packet = self.control.receive().await?.ok_or(SlotError::Ended)?;
         match Told::read(&packet)? {
             Told::Broken { error } => Err(SlotError::Broken(error)),
-            Told::Template | Told::Gate | Told::Rooms => Err(SlotError::Malformed),
-            Told::Clean { leftovers } => Ok(Some(leftovers)),
-            Told::Exit { pid, code } => {
-                if self.process.as_ref().is_some_and(|process| process.pid == pid) {
-                    self.exit = Some(code);
-                }
-                Ok(None)
-            }
-            Told::Spare { pid } => {
-                self.process = Some(CallProcess::new(pid, packet.descriptors)?);
-                self.exit = None;
-                Ok(None)
-            }
+            told => Ok((told, packet.descriptors)),
         }
     }
 }
 
 impl CallProcess {
-    /// The process that came with these descriptors: the pipes of its calls, answers and raw output, its pidfd.
-    fn new(pid: i32, descriptors: Vec<OwnedFd>) -> Result<Self, SlotError> {
-        let [calls, answers, output, pidfd] =
-            <[OwnedFd; 4]>::try_from(descriptors).map_err(|_| SlotError::Malformed)?;
+    /// The process that came with these descriptors: the pipes of its calls, answers and raw output, its pidfd. Those ends of
+    /// the pipes that are its own are closed.
+    fn new(descriptors: Vec<OwnedFd>) -> Result<Self, SlotError> {
+        let [_, calls, answers, _, output, _, pidfd] =
+            <[OwnedFd; 7]>::try_from(descriptors).map_err(|_| SlotError::Malformed)?;
         Ok(Self {
-            pid,
-            process: Process::new(pidfd)?,
+            process: Process::new(pidfd),
             calls: pipe::Sender::from_owned_fd(calls)?,
             answers: pipe::Receiver::from_owned_fd(answers)?,
             output: pipe::Receiver::from_owned_fd(output)?,

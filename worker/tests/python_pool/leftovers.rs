@@ -143,6 +143,47 @@ async fn nothing_is_left_when_the_pool_is_dropped() {
     }
 }
 
+/// Whether it is seen when the call has answered, or when all of it is dead.
+#[tokio::test]
+async fn what_a_thread_writes_until_it_is_killed_is_removed_too() {
+    let pool = Pool::start(1).await;
+    let source = "import os, threading
+def write():
+    while True:
+        for number in range(100):
+            open(f'/tmp/{number}', 'w').close()
+        for number in range(100):
+            os.unlink(f'/tmp/{number}')
+def handle_event(data):
+    found = os.listdir('/tmp')
+    threading.Thread(target=write).start()
+    return found
+";
+    for _ in 0..30 {
+        assert_eq!(pool.source(source, json!({})).await.value(), json!([]));
+    }
+}
+
+/// What a step of Python costs more than all else (sortie_runner/quick.py).
+#[cfg(target_arch = "x86_64")]
+#[tokio::test]
+async fn between_plain_calls_the_template_writes_to_next_to_nothing() {
+    const CALLS: u64 = 20;
+    let pool = Pool::start(1).await;
+    pool.assert_unharmed().await;
+    let faults = || -> u64 {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", pool.template())).unwrap();
+        stat.rsplit(") ").next().unwrap().split(' ').nth(7).unwrap().parse().unwrap()
+    };
+    let before = faults();
+    for _ in 0..CALLS {
+        pool.assert_unharmed().await;
+    }
+    // With Python they are more than forty a call.
+    let each = (faults() - before) / CALLS;
+    assert!(each < 12, "{each} page faults a call");
+}
+
 #[tokio::test]
 async fn slots_work_side_by_side() {
     for isolation in BOTH {

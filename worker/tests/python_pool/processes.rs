@@ -33,6 +33,15 @@ impl Pool {
         if self.isolation == Isolation::None { 3 } else { 4 }
     }
 
+    /// The template of a pool of one slot with namespaces: the first process of the innermost.
+    pub(crate) fn template(&self) -> i32 {
+        let all = self.processes();
+        let deepest = all.iter().map(|process| process.numbers.len()).max().unwrap();
+        let first =
+            |process: &&Process| process.numbers.len() == deepest && process.numbers.last() == Some(&1);
+        all.iter().find(first).unwrap().number
+    }
+
     /// The host's number of the living process whose number a handler has told.
     pub(crate) fn find(&self, told: &Value) -> Option<i32> {
         let told = i32::try_from(told.as_i64().unwrap()).unwrap();
