@@ -13,7 +13,7 @@ use protocol::error::{Code, JobError};
 use protocol::hub::Watch;
 use protocol::isolation::Isolation;
 use protocol::job::JobSpec;
-use protocol::outcome::Ending;
+use protocol::outcome::{Ending, Outcome};
 use protocol::ports::{Claim, Delivery, Finish, Renewal};
 use protocol::time::Timestamp;
 use tokio::time::{Instant, sleep, timeout};
@@ -31,6 +31,8 @@ use crate::patience::{Answer, patiently};
 use crate::report::report;
 use crate::worker::{Bench, Entry};
 
+/// An attempt that took so long is logged also if it succeeded.
+const SLOW: Duration = Duration::from_secs(1);
 /// How long a handler that was told to stop is waited for before it is dropped. Handlers promise 150 ms.
 const STOPPING: Duration = Duration::from_secs(1);
 
@@ -73,18 +75,20 @@ async fn run_claimed(bench: &Bench, mut claimed: Claimed, entry: Entry) {
         retry: &claimed.job.retry,
         now: Timestamp::now(),
         deadline: claimed.job.deadline,
-        jitter: backoff::random(),
+        jitter: backoff::random,
     };
     let (outcome, verdict) = decide(ending, facts);
 
     let (name, kind) = (outcome.as_str(), claimed.version.kind());
     bench.metrics.attempts.with_label_values(&[name, kind]).inc();
     bench.metrics.attempt_seconds.with_label_values(&[kind]).observe(took.as_secs_f64());
-    tracing::info!(
-        outcome = name,
-        ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
-        "the attempt ended"
-    );
+    let ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+    // Thousands a second that are as they should be would hide the others.
+    if matches!(outcome, Outcome::Succeeded) && took < SLOW {
+        tracing::debug!(outcome = name, ms, "the attempt ended");
+    } else {
+        tracing::info!(outcome = name, ms, "the attempt ended");
+    }
 
     let finish = Finish { outcome, verdict, took, last: events.rest() };
     let Claimed { delivery, job, attempt, hold, .. } = claimed;

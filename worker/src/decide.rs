@@ -23,7 +23,7 @@ pub(crate) struct Facts<'a> {
     /// The job's deadline.
     pub(crate) deadline: Timestamp,
     /// 0 to 1: spreads retries.
-    pub(crate) jitter: f64,
+    pub(crate) jitter: fn() -> f64,
 }
 
 /// The outcome of the attempt, and what becomes of the job.
@@ -34,17 +34,17 @@ pub(crate) fn decide(ending: Ending, facts: Facts<'_>) -> (Outcome, Verdict) {
         Ending::Returned(result) => (Outcome::Succeeded, Verdict::Succeed(result)),
         Ending::Failed { error, retryable: false, .. } => (Outcome::Failed, Verdict::Fail(error)),
         Ending::Failed { error, retryable: true, retry_after } => {
-            let at = facts.retry.next(failures, facts.now, facts.deadline, retry_after, facts.jitter);
+            let at = facts.retry.next(failures, facts.now, facts.deadline, retry_after, (facts.jitter)());
             (Outcome::Failed, retry_or_fail(at, error))
         }
         Ending::TimedOut(error) => {
-            let at = facts.retry.next(failures, facts.now, facts.deadline, None, facts.jitter);
+            let at = facts.retry.next(failures, facts.now, facts.deadline, None, (facts.jitter)());
             (Outcome::TimedOut, retry_or_fail(at, error))
         }
         Ending::Crashed(error) => {
             // The crash limit stands in for the policy's number of attempts; the pauses are the policy's.
             let policy = RetryPolicy { max_attempts: limits::CRASHES, ..facts.retry.clone() };
-            let at = policy.next(crashes, facts.now, facts.deadline, None, facts.jitter);
+            let at = policy.next(crashes, facts.now, facts.deadline, None, (facts.jitter)());
             (Outcome::Crashed, retry_or_fail(at, error))
         }
         Ending::DeadlinePassed => (Outcome::TimedOut, Verdict::Expire),
@@ -83,7 +83,7 @@ mod tests {
     fn check(ending: Ending, failures: u32, crashes: u32, outcome: Outcome, verdict: Verdict) {
         let retry = RetryPolicy { max_attempts: 3, backoff_ms: 100, factor: 2.0, max_backoff_ms: 1_000 };
         let deadline = NOW.plus(Duration::from_secs(10));
-        let facts = Facts { failures, crashes, retry: &retry, now: NOW, deadline, jitter: 0.0 };
+        let facts = Facts { failures, crashes, retry: &retry, now: NOW, deadline, jitter: || 0.0 };
         assert_eq!(decide(ending, facts), (outcome, verdict));
     }
 

@@ -18,7 +18,7 @@ const TOGETHER_IN_BATCH: Duration = Duration::from_millis(100);
 /// A batch is so many messages at least, as far as that is for [`TOGETHER_IN_BATCH`]: other workers get some of it.
 const PARTS: u128 = 8;
 /// The most jobs that share a message: more would gain nothing.
-const MOST: u128 = 16;
+const MOST: u128 = 64;
 
 /// Publishes the job, one of so many that came in the same request, and waits for the confirm. True if the queue has
 /// the job.
@@ -54,7 +54,7 @@ mod tests {
     #[test]
     fn only_jobs_that_are_known_to_be_short_share_a_message() {
         let fit = |micros| together(Some(Duration::from_micros(micros)), 1);
-        assert_eq!([0, 200, 1_000, 4_000, 6_000, 9_000_000].map(fit), [16, 16, 16, 6, 4, 1]);
+        assert_eq!([0, 200, 1_000, 4_000, 6_000, 9_000_000].map(fit), [64, 64, 25, 6, 4, 1]);
         assert_eq!((together(None, 1), together(None, 1_000)), (1, 1));
     }
 
@@ -63,8 +63,8 @@ mod tests {
         let fit = |came| {
             [200, 6_000, 20_000, 200_000].map(|micros| together(Some(Duration::from_micros(micros)), came))
         };
-        assert_eq!(fit(8), [16, 4, 1, 1]);
-        assert_eq!(fit(64), [16, 8, 5, 1]);
-        assert_eq!(fit(1_000), [16, 16, 5, 1]);
+        assert_eq!(fit(8), [64, 4, 1, 1]);
+        assert_eq!(fit(64), [64, 8, 5, 1]);
+        assert_eq!(fit(1_000), [64, 16, 5, 1]);
     }
 }
