@@ -1,6 +1,9 @@
 -- Has every change of a job told, from now on: its events are read.
--- Compares: that there is a record. Sets: that it is followed. Returns 'followed' or 'unknown'.
+-- Compares: that there is a record. Sets: that it is followed, and the list of its events, unless it is over: then nothing
+-- comes any more. Returns 'followed' or 'unknown'.
 
-if call('EXISTS', JOB) == 0 then return 'unknown' end
+local job = read()
+if not job.state then return 'unknown' end
 call('HSET', JOB, 'followed', '1')
+if not over(job.state) then open_list(job) end
 return 'followed'

@@ -9,6 +9,7 @@ local function add_batch(job, from)
             events[#events + 1] = ARGV[i] .. ' ' .. STAMP .. ' ' .. job.attempt .. ' ' .. ARGV[i + 1]
         end
     end
+    if #events > 0 then open_list(job) end
     for i = 1, #events, 1000 do
         newest = call('RPUSH', EVENTS, unpack(events, i, math.min(i + 999, #events)))
     end

@@ -1,5 +1,5 @@
 -- Ends a job that someone asked to cancel.
 local function cancel(job, ...)
     leave(job)
-    end_job(job, 'cancelled', CANCELLED_EVENT, false, 'error', CANCELLED_ERROR, ...)
+    end_job(job, 'cancelled', false, 'error', CANCELLED_ERROR, ...)
 end

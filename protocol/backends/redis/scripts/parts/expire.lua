@@ -1,5 +1,5 @@
--- Ends a job past its deadline; `err` and `event` name the deadline, so Rust makes them.
-local function expire(job, err, event, ...)
+-- Ends a job past its deadline; `err` names the deadline, so Rust makes it.
+local function expire(job, err, ...)
     leave(job)
-    end_job(job, 'expired', event, false, 'error', err, ...)
+    end_job(job, 'expired', false, 'error', err, ...)
 end

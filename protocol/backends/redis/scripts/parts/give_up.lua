@@ -1,5 +1,5 @@
 -- Ends a job whose attempts crashed too often.
 local function give_up(job, ...)
     leave(job)
-    end_job(job, 'failed', GIVEN_UP_EVENT, true, 'error', GIVEN_UP_ERROR, ...)
+    end_job(job, 'failed', true, 'error', GIVEN_UP_ERROR, ...)
 end

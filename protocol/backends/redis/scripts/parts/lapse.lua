@@ -1,8 +1,8 @@
 -- Counts the running attempt, whose lease lapsed, as a crash, and decides how the job goes on.
-local function lapse(job, expired_error, expired_event)
+local function lapse(job, expired_error)
     local field, value = ended(job, 'crashed', CRASH_ERROR)
     if NOW >= job.deadline then
-        expire(job, expired_error, expired_event, field, value)
+        expire(job, expired_error, field, value)
     elseif job.cancel then
         cancel(job, field, value)
     elseif job.crashes >= CRASHES then

@@ -2,6 +2,6 @@
 local function queue(job, reason, event, ...)
     call('ZADD', OUTBOX, STAMP, ID)
     job.state = 'queued'
-    call('HSET', JOB, 'state', 'queued ' .. reason, 'seq', tell('state', job.attempt, event), ...)
+    call('HSET', JOB, 'state', 'queued ' .. reason, 'seq', tell(job, 'state', job.attempt, event), ...)
     call('PUBLISH', WAKE, ID)
 end

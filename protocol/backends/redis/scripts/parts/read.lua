@@ -2,7 +2,7 @@
 -- stay text.
 local function read()
     local f = call('HMGET', JOB, 'state', 'attempt', 'deadline', 'tenant', 'appended', 'crashes', 'failures', 'cancel',
-        'reply', 'followed')
+        'reply', 'followed', 'told')
     return {
         state = string.match(f[1] or '', '^%a+'),
         attempt = f[2] or '0',
@@ -14,5 +14,6 @@ local function read()
         cancel = f[8],
         reply = f[9],
         followed = f[10],
+        told = f[11],
     }
 end

@@ -5,20 +5,15 @@ local function record()
     if ARGV[6] ~= '' and tonumber(ARGV[6]) > NOW then
         state, kept = 'scheduled', 'scheduled not_due ' .. ARGV[6]
         call('ZADD', DUE, ARGV[6], ID)
+        unfold('state ' .. STAMP .. ' 0 ' .. NOT_DUE_EVENT)
     else
         state, kept = 'queued', 'queued awaiting_worker'
         call('ZADD', OUTBOX, STAMP, ID)
     end
-    local event = state == 'queued' and QUEUED_EVENT or NOT_DUE_EVENT
-    if tell('state', '0', event) ~= '1' then
-        -- Left from a job of this id whose record is gone: its retention is over, or it was lost.
-        call('DEL', EVENTS)
-        tell('state', '0', event)
-    end
     local member = ARGV[2] .. ':' .. ID
     call('ZADD', JOBS, '0', member)
     call('ZADD', ENDS, ARGV[5], member)
-    call('HSET', JOB, 'state', kept, 'seq', '1', 'tenant', ARGV[2], 'action', ARGV[3], 'spec', ARGV[4],
+    call('HSET', JOB, 'state', kept, 'seq', '1', 'at', STAMP, 'tenant', ARGV[2], 'action', ARGV[3], 'spec', ARGV[4],
         'deadline', ARGV[5])
     if ARGV[7] ~= '' then call('HSET', JOB, 'reply', ARGV[7]) end
     return state

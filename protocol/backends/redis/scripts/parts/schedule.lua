@@ -2,6 +2,6 @@
 local function schedule(job, reason, run_at, event, ...)
     call('ZADD', DUE, run_at, ID)
     job.state = 'scheduled'
-    call('HSET', JOB, 'state', 'scheduled ' .. reason .. ' ' .. run_at, 'seq', tell('state', job.attempt, event), ...)
+    call('HSET', JOB, 'state', 'scheduled ' .. reason .. ' ' .. run_at, 'seq', tell(job, 'state', job.attempt, event), ...)
     call('PUBLISH', WAKE, ID)
 end

@@ -45,9 +45,8 @@ impl RedisStore {
                     _ => Err(answer.unexpected()),
                 };
             }
-            let [error, event] = record::expired(spec);
-            let arguments = [error.as_str(), &event];
-            let answer = self.healed(OPERATION, &self.scripts.settle, spec, 0, &arguments).await?;
+            let error = record::expired(spec);
+            let answer = self.healed(OPERATION, &self.scripts.settle, spec, 0, &[&error]).await?;
             match answer.word() {
                 "queued" => {}
                 "held" => return Ok(Claim::Held),
@@ -184,13 +183,13 @@ impl Next {
     fn of(step: Step, pace: String) -> Self {
         match step {
             Step::End(end) => {
-                let (state, event) = (end.state.as_str().into(), end.event_data().text().to_owned().into());
                 let (field, text) = match (end.result, end.error) {
                     (Some(result), _) => ("result", result.text().to_owned()),
                     (None, error) => ("error", error.map(|error| json(&error)).unwrap_or_default()),
                 };
                 let dead_letter = if end.dead_letter { "1" } else { "" };
-                let words = vec![state, event, field.into(), text.into(), dead_letter.into(), pace.into()];
+                let state = end.state.as_str().into();
+                let words = vec![state, field.into(), text.into(), dead_letter.into(), pace.into()];
                 Self { ends: true, words }
             }
             Step::Continue { state, reason, at } => {

@@ -2,6 +2,9 @@
 //!
 //! Most jobs are waited for and not followed: that one started, or has new events, is told only once somebody has read its
 //! events. Who reads them first leaves a mark for that, and reads once more, for what came in between was not told.
+//!
+//! Most jobs run once and have no events but those of their states, which the record stands for: it has all that is in
+//! them. The list is made when something else happens, or when somebody follows the job.
 
 use protocol::event::EventKind;
 use protocol::id::{JobId, TenantId};
@@ -51,7 +54,7 @@ impl RedisStore {
     ) -> Result<Option<(EventsPage, bool)>, PortError> {
         const OPERATION: &str = "store.events";
         let mut commands = redis::pipe();
-        commands.cmd("HMGET").arg(self.keys.job(job)).arg(&["tenant", "state", "seq", "followed"]);
+        commands.cmd("HMGET").arg(self.keys.job(job)).arg(&["tenant", "state", "seq", "followed", "told"]);
         // Numbers start at 1 and have no gap, so the event behind `after` stands at that place.
         let first = i64::try_from(after).unwrap_or(i64::MAX);
         let range = if limit == 0 { (1, 0) } else { (first, first.saturating_add(rows(limit) - 1)) };
@@ -60,19 +63,29 @@ impl RedisStore {
         let record: Vec<Option<String>> = read(OPERATION, answers.next())?;
         let entries: Vec<String> = read(OPERATION, answers.next())?;
 
-        let [Some(owner), Some(state), seq, followed] = record.as_slice() else { return Ok(None) };
+        let [Some(owner), Some(state), seq, followed, told] = record.as_slice() else { return Ok(None) };
         if owner != tenant.as_str() {
             return Ok(None);
         }
-        let events = entries
-            .iter()
-            .zip(after.saturating_add(1)..)
-            .map(|(entry, seq)| record::event(seq, entry))
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(|e| e.during(OPERATION))?;
+        let terminal = record::state(state).is_some_and(JobState::is_terminal);
+        let events = if told.is_none() && terminal {
+            let fields: Fields =
+                self.connection.run(OPERATION, redis::cmd("HGETALL").arg(self.keys.job(job))).await?;
+            if fields.is_empty() {
+                return Ok(None);
+            }
+            record::implied(&fields).map(|events| {
+                let page = events.into_iter().filter(|event| event.seq > after);
+                page.take(limit).collect::<Vec<_>>()
+            })
+        } else {
+            let numbered = entries.iter().zip(after.saturating_add(1)..);
+            numbered.map(|(entry, seq)| record::event(seq, entry)).collect()
+        };
+        let events = events.map_err(|e| e.during(OPERATION))?;
         let last = events.last().map_or(after, |event| event.seq);
         let newest = seq.as_ref().and_then(|seq| seq.parse().ok()).unwrap_or(u64::MAX);
-        let over = record::state(state).is_some_and(JobState::is_terminal) && last >= newest;
+        let over = terminal && last >= newest;
         let ended = over || events.last().is_some_and(|event| event.kind == EventKind::Result);
         Ok(Some((EventsPage { events, ended }, followed.is_some())))
     }

@@ -9,7 +9,7 @@ use protocol::id::WorkerId;
 use protocol::isolation::Isolation;
 use protocol::job::{Attempt, Job, JobSpec, Reason};
 use protocol::json::Json;
-use protocol::lifecycle::End;
+use protocol::lifecycle::{End, state_event_data};
 use protocol::outcome::Outcome;
 use protocol::state::JobState;
 use protocol::time::Timestamp;
@@ -17,10 +17,9 @@ use protocol::time::Timestamp;
 use crate::error::Unreadable;
 use crate::fields::{Fields, instant, json, number};
 
-/// The error and the `result` event of a job whose deadline passed, as JSON.
-pub(super) fn expired(spec: &JobSpec) -> [String; 2] {
-    let end = End::expired(spec);
-    [json(&end.error), end.event_data().text().to_owned()]
+/// The error of a job whose deadline passed, as JSON.
+pub(super) fn expired(spec: &JobSpec) -> String {
+    json(&End::expired(spec).error)
 }
 
 /// What `record()` in `scripts/parts/` takes: `ARGV[2..7]`.
@@ -103,6 +102,21 @@ pub(super) fn event(seq: u64, entry: &str) -> Result<Event, Unreadable> {
     parts().ok_or_else(|| Unreadable::at(format!("the event {seq}")))
 }
 
+/// All events of a job that the record stands for, as long as it has no list of them: that the job was queued, that its
+/// first attempt started, and how it ended.
+pub(super) fn implied(fields: &Fields) -> Result<Vec<Event>, Unreadable> {
+    let job = job(fields)?;
+    let state = |at, attempt, state, reason| (EventKind::State, at, attempt, state_event_data(state, reason));
+    let queued = state(fields.must("at", instant)?, 0, JobState::Queued, Some(Reason::AwaitingWorker));
+    let started = job.attempts.first().map(|attempt| state(attempt.started_at, 1, JobState::Running, None));
+    let attempt = u32::from(started.is_some());
+    let (state, dead_letter) = (job.state, job.dead_letter);
+    let end = End { state, result: job.result, error: job.error, dead_letter };
+    let ended = job.finished_at.map(|at| (EventKind::Result, at, attempt, end.event_data()));
+    let events = [Some(queued), started, ended].into_iter().flatten().zip(1..);
+    Ok(events.map(|((kind, at, attempt, data), seq)| Event { seq, kind, at, attempt, data }).collect())
+}
+
 /// The attempts of a record: of the nth, `start:n` is `<time> <isolation> <worker>`, and `end:n` is
 /// `<time> <outcome> <error>`, where the error may be empty.
 fn attempts(fields: &Fields) -> Result<Vec<Attempt>, Unreadable> {
@@ -172,6 +186,34 @@ mod tests {
             (2, Timestamp::from_millis(7), Isolation::Gate)
         );
         assert_eq!((two.ended_at, two.outcome, &two.error), (None, None, &None));
+    }
+
+    #[test]
+    fn a_record_without_a_list_stands_for_its_events() {
+        let implied = |record: &[(&str, &str)]| {
+            let events = implied(&fields(&[&[("at", "4")], record].concat())).unwrap();
+            let text = |event: Event| {
+                let (kind, at, data) = (event.kind.as_str(), event.at.millis(), event.data);
+                format!("{} {kind} {at} {} {}", event.seq, event.attempt, data.text())
+            };
+            events.into_iter().map(text).collect::<Vec<_>>()
+        };
+        let queued = r#"1 state 4 0 {"state":"queued","reason":"awaiting_worker"}"#;
+        let running = r#"2 state 5 1 {"state":"running"}"#;
+        let result = r#"3 result 6 1 {"state":"succeeded","result":{ "n" : 1.50 }}"#;
+        assert_eq!(implied(&[("state", "queued awaiting_worker")]), [queued]);
+        assert_eq!(implied(&[("start:1", "5 none w1")]), [queued, running]);
+        let ended = [
+            ("state", "succeeded 6"),
+            ("start:1", "5 none w1"),
+            ("end:1", "6 succeeded "),
+            ("result", r#"{ "n" : 1.50 }"#),
+        ];
+        assert_eq!(implied(&ended), [queued, running, result]);
+        let error = r#"{"code":"job_cancelled","message":"m"}"#;
+        let cancelled = format!(r#"2 result 6 0 {{"state":"cancelled","error":{error}}}"#);
+        assert_eq!(implied(&[("state", "cancelled 6"), ("error", error)]), [queued, &cancelled]);
+        assert!(super::implied(&fields(&[])).is_err(), "it doesn't say when it was recorded");
     }
 
     #[test]

@@ -21,8 +21,10 @@ use crate::keys::{JobKey, KEPT, Keys};
 const BASE: &str = include_str!("../../scripts/parts/base.lua");
 
 /// Functions that scripts share, by name; each may call those before it.
-const PARTS: [(&str, &str); 17] = [
+const PARTS: [(&str, &str); 19] = [
     ("read", include_str!("../../scripts/parts/read.lua")),
+    ("unfold", include_str!("../../scripts/parts/unfold.lua")),
+    ("open_list", include_str!("../../scripts/parts/open_list.lua")),
     ("tell", include_str!("../../scripts/parts/tell.lua")),
     ("over", include_str!("../../scripts/parts/over.lua")),
     ("lease", include_str!("../../scripts/parts/lease.lua")),
@@ -151,9 +153,7 @@ fn constants(keys: &Keys, options: &StoreOptions) -> Vec<(&'static str, String)>
         ("WORKER_LOST_EVENT", quoted(&event(JobState::Queued, Some(Reason::WorkerLost)))),
         ("CRASH_ERROR", quoted(&json(&worker_lost()))),
         ("CANCELLED_ERROR", quoted(&json(&cancelled.error))),
-        ("CANCELLED_EVENT", quoted(cancelled.event_data().text())),
         ("GIVEN_UP_ERROR", quoted(&json(&given_up.error))),
-        ("GIVEN_UP_EVENT", quoted(given_up.event_data().text())),
     ]
 }
 

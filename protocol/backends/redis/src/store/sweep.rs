@@ -61,12 +61,12 @@ impl RedisStore {
 
     pub(super) async fn sweep_leases(&self, limit: usize) -> Result<Vec<JobSpec>, PortError> {
         let sweep = Sweep::of("store.reap", Index::Leases, Duration::ZERO, limit);
-        self.take(sweep, &self.scripts.reap, |spec| record::expired(spec).into()).await
+        self.take(sweep, &self.scripts.reap, |spec| vec![record::expired(spec)]).await
     }
 
     pub(super) async fn sweep_deadlines(&self, limit: usize) -> Result<usize, PortError> {
         let sweep = Sweep::of("store.expire", Index::Ends, Duration::ZERO, limit);
-        let taken = self.take(sweep, &self.scripts.expire, |spec| record::expired(spec).into()).await?;
+        let taken = self.take(sweep, &self.scripts.expire, |spec| vec![record::expired(spec)]).await?;
         Ok(taken.len())
     }
 
