@@ -73,7 +73,7 @@ async fn follow(
 
 /// Reads the job again.
 pub(super) async fn look(dispatcher: &Dispatcher, job: &mut Job) -> Result<(), Problem> {
-    let now = dispatcher.store().get(&job.spec.tenant, job.spec.id).await.map_err(trouble::problem)?;
+    let now = dispatcher.store().again(job).await.map_err(trouble::problem)?;
     *job = now.ok_or_else(|| no_job(job.spec.id))?;
     Ok(())
 }

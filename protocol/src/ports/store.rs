@@ -71,6 +71,11 @@ pub trait Store: Send + Sync {
     /// The job as it is now; `None` if there is none, it is another tenant's, or its retention is over.
     async fn get(&self, tenant: &TenantId, job: JobId) -> Result<Option<Job>, PortError>;
 
+    /// The same of a job that was read or created before: what never changes needn't be read again.
+    async fn again(&self, job: &Job) -> Result<Option<Job>, PortError> {
+        self.get(&job.spec.tenant, job.spec.id).await
+    }
+
     /// Events numbered higher than `after`, at most `limit` of them, in order. Who has read some of a job that isn't over
     /// has its watches woken by every further change.
     async fn events(

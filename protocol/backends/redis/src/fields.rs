@@ -24,6 +24,12 @@ impl Fields {
         Self(fields)
     }
 
+    /// Fields that were asked for by these names.
+    pub(crate) fn of(names: &[&str], values: Vec<Option<String>>) -> Self {
+        let there = |(name, value): (&&str, Option<String>)| Some(((*name).to_owned(), value?));
+        Self(names.iter().zip(values).filter_map(there).collect())
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

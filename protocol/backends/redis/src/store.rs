@@ -140,6 +140,10 @@ impl Store for RedisStore {
         self.read_job(tenant, job).await
     }
 
+    async fn again(&self, job: &Job) -> Result<Option<Job>, PortError> {
+        self.read_again(job).await
+    }
+
     async fn events(
         &self,
         tenant: &TenantId,

@@ -54,6 +54,10 @@ impl<A: Around> Store for Wrapped<dyn Store, A> {
         self.around.call("store.get", self.inner.get(tenant, job)).await
     }
 
+    async fn again(&self, job: &Job) -> Result<Option<Job>, PortError> {
+        self.around.call("store.get", self.inner.again(job)).await
+    }
+
     async fn events(
         &self,
         tenant: &TenantId,

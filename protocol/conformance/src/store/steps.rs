@@ -114,9 +114,13 @@ impl Fixture {
         self.renew(&[(spec, attempt)]).await.unwrap()[0]
     }
 
-    /// The job, which must be there.
+    /// The job, which must be there; the same to who has read it before, whatever it was then.
     pub(super) async fn read(&self, spec: &JobSpec) -> Job {
-        self.get(&spec.tenant, spec.id).await.unwrap().expect("the job is there")
+        let job = self.get(&spec.tenant, spec.id).await.unwrap().expect("the job is there");
+        let (attempts, result) = (Vec::new(), None);
+        let before = Job { state: JobState::Running, attempts, result, last_seq: 0, ..job.clone() };
+        assert_eq!(self.again(&before).await.unwrap().as_ref(), Some(&job));
+        job
     }
 
     /// The jobs of a sweep's answer.

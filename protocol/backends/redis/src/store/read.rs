@@ -27,6 +27,22 @@ impl RedisStore {
         Ok((job.spec.tenant == *tenant).then_some(job))
     }
 
+    /// Of a job with one attempt, all but the spec; of any other, everything.
+    pub(super) async fn read_again(&self, job: &Job) -> Result<Option<Job>, PortError> {
+        const OPERATION: &str = "store.get";
+        let mut read = redis::cmd("HMGET");
+        read.arg(self.keys.job(job.spec.id)).arg(&record::OF_ONE_ATTEMPT);
+        let values: Vec<Option<String>> = self.connection.run(OPERATION, &read).await?;
+        let fields = Fields::of(&record::OF_ONE_ATTEMPT, values);
+        if fields.is_empty() {
+            return Ok(None);
+        }
+        if fields.text("attempt").is_some_and(|attempt| attempt != "1") {
+            return self.read_job(&job.spec.tenant, job.spec.id).await;
+        }
+        record::job_of(job.spec.clone(), &fields).map(Some).map_err(|e| e.during(OPERATION))
+    }
+
     pub(super) async fn read_events(
         &self,
         tenant: &TenantId,

@@ -44,11 +44,20 @@ pub(super) fn state(text: &str) -> Option<JobState> {
     text.split(' ').next().and_then(JobState::from_name)
 }
 
+/// What a record has besides the spec, of a job with one attempt or none.
+pub(super) const OF_ONE_ATTEMPT: [&str; 9] =
+    ["state", "seq", "attempt", "start:1", "end:1", "result", "error", "cancel", "dead"];
+
 /// The job of a record.
 pub(super) fn job(fields: &Fields) -> Result<Job, Unreadable> {
+    job_of(spec(fields.text("spec").unwrap_or_default())?, fields)
+}
+
+/// The job of a record whose spec is known.
+pub(super) fn job_of(spec: JobSpec, fields: &Fields) -> Result<Job, Unreadable> {
     let now = fields.must("state", Now::of)?;
     Ok(Job {
-        spec: spec(fields.text("spec").unwrap_or_default())?,
+        spec,
         state: now.state,
         reason: now.reason,
         attempts: attempts(fields)?,
