@@ -3,10 +3,10 @@
 It talks to the worker over one socket of packets (JSON). To the worker: `template` (its pidfd), `gate` (the socket on
 which the worker serves the slot's way out), `rooms` (the directories that calls write to, where they are file systems
 of their own), `broken` (why it can't go on), `spare` (a process waits for a call; comes with seven descriptors: the pipes
-of its calls, its answers and its raw output, each with its reading end first, and its pidfd). To us, when a call is over: `sweep` (with `keep`: whether its
-process is kept; and `rehearse`: whether the next process does a rehearsal), which `spare` answers, or `clean` if the process
-is kept, both with how many processes the call had left; `next`, a sweep that keeps nothing and where hardly anything is to be
-swept (quick.py); and `reap`, when its process has ended, which `exit` answers.
+of its calls, its answers and its raw output, each with its reading end first, and its pidfd). To us, when a call is over:
+`sweep` (with `keep`: whether its process is kept; and `rehearse`: whether the next process does a rehearsal), which `spare`
+answers, or `clean` if the process is kept, both with how many processes the call had left; `next`, a sweep that keeps
+nothing and where hardly anything is to be swept (quick.py); and `reap`, when its process has ended, which `exit` answers.
 In namespaces of its own it is the first process, whose end is the end of all others. Without them it still is the
 reaper of everything that calls start, also of daemons, so its children and theirs are all there is.
 """
