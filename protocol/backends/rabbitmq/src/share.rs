@@ -93,7 +93,7 @@ impl Mean {
         (messages as f64 * self.value).round() as u64
     }
 
-    /// How many jobs a message is taken for, given what it was until now: 1, 4, 16. Steps, and far apart, for each is
+    /// How many jobs a message is taken for, given what it was until now: 1, 4, 16, 64. Steps, and far apart, for each is
     /// another agreement with the server.
     pub(crate) fn step(self, now: u16) -> u16 {
         let mut step = now;
