@@ -155,7 +155,8 @@ def write():
         for number in range(100):
             os.unlink(f'/tmp/{number}')
 def handle_event(data):
-    found = os.listdir('/tmp')
+    # The interpreter itself may lie below.
+    found = [name for name in os.listdir('/tmp') if name.isdigit()]
     threading.Thread(target=write).start()
     return found
 ";
