@@ -17,7 +17,7 @@ const TOGETHER: Duration = Duration::from_millis(25);
 const TOGETHER_IN_BATCH: Duration = Duration::from_millis(100);
 /// A batch is so many messages at least, as far as that is for [`TOGETHER_IN_BATCH`]: other workers get some of it.
 const PARTS: u128 = 8;
-/// The most jobs that share a message: more would gain nothing.
+/// The most jobs that share a message.
 const MOST: u128 = 64;
 
 /// Publishes the job, one of so many that came in the same request, and waits for the confirm. True if the queue has

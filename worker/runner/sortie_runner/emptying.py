@@ -1,7 +1,6 @@
 """Empties the directories that a call could write to, whatever it left there: links, locked directories, a tree that is
 deeper than a path can be; and makes the directory itself as it was, so that it tells the next call nothing."""
 
-import ctypes
 import errno
 import fcntl
 import os
@@ -23,9 +22,7 @@ class Writable:
         # It is a file system of its own.
         self._own = own
         directory = os.open(path, DIRECTORY)
-        # What `chattr` sets, and how long the list of its attributes is: minus an error number if it has none.
         self.flags = _flags(directory)
-        self.attributes = _attributes_size(directory)
         os.close(directory)
         self._mode = os.stat(path).st_mode
         # What is mounted there can't be changed, and isn't of a call (confine.show_again).
@@ -93,12 +90,6 @@ def _attributes(directory: int) -> list[str]:
         if error.errno != errno.ENOTSUP:
             raise
         return []
-
-
-def _attributes_size(directory: int) -> int:
-    libc = ctypes.CDLL(None, use_errno=True)
-    size = libc.flistxattr(directory, None, 0)
-    return size if size >= 0 else -ctypes.get_errno()
 
 
 def _flags(directory: int) -> bytes | None:

@@ -16,7 +16,10 @@ import mmap
 import os
 from dataclasses import dataclass
 
-from .syscalls import MAP_FAILED, Calls, Maker
+from .syscalls import MAP_FAILED, Calls, Maker, libc
+
+libc.munmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t)
+libc.madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
 
 PWRITE64, MMAP = 18, 9
 
@@ -49,11 +52,6 @@ class Range:
 def move(maker: Maker) -> int:
     """Moves all that can be moved; how many bytes that were. Call it while there is one thread. Where it can't be done,
     everything stays as it was, and the error says why."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.mmap.restype = ctypes.c_void_p
-    libc.mmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long)
-    libc.munmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t)
-    libc.madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
     image = os.memfd_create("image", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     try:
         ranges = _movable()
@@ -65,7 +63,7 @@ def move(maker: Maker) -> int:
             # Nothing was mapped yet.
             raise OSError(f"the range at {ranges[made].start:x} can't be copied")
         fcntl.fcntl(image, fcntl.F_ADD_SEALS, SEALS)
-        _use_huge_pages(libc, image, size)
+        _use_huge_pages(image, size)
         return size
     finally:
         os.close(image)
@@ -117,7 +115,7 @@ def arrange(ranges: list[Range]) -> int:
     return size
 
 
-def _use_huge_pages(libc: ctypes.CDLL, image: int, size: int) -> None:
+def _use_huge_pages(image: int, size: int) -> None:
     """Gathers the file's pages into huge ones, also where the host gives none unasked (Linux 6.1). Each for which there is
     no room stays as it is, which is as good but for the time."""
     area = libc.mmap(None, size + HUGE, 0, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, -1, 0)

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from socket import MSG_NOSIGNAL, SCM_RIGHTS, SOL_SOCKET
 
 from .emptying import FS_IOC_SETFLAGS, MODE, Writable
-from .syscalls import Calls, Maker, Unavailable
+from .syscalls import MOST, Calls, Maker, Unavailable, libc
 
 # The worker's wish (worker/src/python/slot.rs), which no other is as long as, and our answer.
 NEXT = b'{"kind":"next","rehearse":0}'
@@ -33,7 +33,7 @@ CLONE_PIDFD, CLONE_CHILD_CLEARTID, CLONE_CHILD_SETTID = 0x1000, 0x200000, 0x1000
 PR_GET_TID_ADDRESS = 40
 P_ALL, ECHILD = 0, 10
 ALL_DESCRIPTORS = 2**32 - 1
-FOREVER = MOST = 2**63 - 1
+FOREVER = MOST
 
 # Three pipes, of calls, answers and raw output, each with its reading end first; and the pidfd.
 DESCRIPTORS = 7
@@ -80,6 +80,10 @@ class Quick:
     """The calls of one template."""
 
     def __init__(self, maker: Maker, control: int, directories: list[Writable]) -> None:
+        # All that can be missing, before anything is opened. The range is an empty one.
+        tid, unused = tid_address(), first_free() + len(directories)
+        if maker.answer(CLOSE_RANGE, ALL_DESCRIPTORS, ALL_DESCRIPTORS) != 0:
+            raise Unavailable("the kernel can't close all descriptors from one on (Linux 5.9)")
         self._maker = maker
         self._opened = [os.open(directory.path, os.O_RDONLY | os.O_DIRECTORY) for directory in directories]
         area = mmap.mmap(-1, ctypes.sizeof(Memory), mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
@@ -99,7 +103,7 @@ class Quick:
         calls.add(WAITID, P_ALL, 0, 0, os.WEXITED, least=-ECHILD)
         for number, (descriptor, directory) in enumerate(zip(self._opened, directories, strict=True)):
             calls.add(FCHMOD, descriptor, MODE, least=0)
-            calls.add(FLISTXATTR, descriptor, 0, 0, least=directory.attributes)
+            calls.add(FLISTXATTR, descriptor, 0, 0, least=maker.answer(FLISTXATTR, descriptor, 0, 0))
             if directory.flags is not None:
                 memory.flags[number].raw = directory.flags
                 calls.add(IOCTL, descriptor, FS_IOC_SETFLAGS, self._at("flags") + 8 * number, least=0)
@@ -109,14 +113,10 @@ class Quick:
         calls.add(PIPE2, pipes + 8, os.O_CLOEXEC, least=0)
         calls.add(PIPE2, pipes + 16, os.O_CLOEXEC, least=0)
         how = CLONE_PIDFD | CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID | signal.SIGCHLD
-        self._forks = calls.add(CLONE, how, 0, pipes + 24, tid_address(), least=1, most=MOST)
+        self._forks = calls.add(CLONE, how, 0, pipes + 24, tid, least=1, most=MOST)
         self._tells = calls.add(SENDMSG, control, self._at("name"), MSG_NOSIGNAL, least=len(SPARE))
-        unused = Calls()
-        for some in (calls, unused):
-            some.add(CLOSE_RANGE, first_free(), ALL_DESCRIPTORS, least=0)
-            some.close()
-        if maker.make(unused) == 0:
-            raise Unavailable("the kernel can't close all descriptors from one on (Linux 5.9)")
+        calls.add(CLOSE_RANGE, unused, ALL_DESCRIPTORS, least=0)
+        calls.close()
 
     def hear(self) -> Forked | Heard:
         """Gives the worker one process after the other, until it wishes something else, or something is unusual."""
@@ -154,7 +154,7 @@ def first_free() -> int:
 
 def tid_address() -> int:
     """Where the C library keeps the number of this thread, which the kernel is to set in a forked process."""
-    libc, address = ctypes.CDLL(None), ctypes.c_uint64()
+    address = ctypes.c_uint64()
     libc.prctl(PR_GET_TID_ADDRESS, ctypes.byref(address))
     if not address.value or ctypes.c_int32.from_address(address.value).value != threading.get_native_id():
         raise Unavailable("it is not known where the C library keeps the number of a thread")

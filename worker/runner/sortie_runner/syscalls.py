@@ -31,7 +31,13 @@ CODE = bytes.fromhex(
 MACHINE = "x86_64"
 CALL = ctypes.c_int64 * 10
 ANSWER = 9
+# Whatever a call may answer.
+LEAST, MOST = -(2**63), 2**63 - 1
 MAP_FAILED = ctypes.c_void_p(-1).value
+
+libc = ctypes.CDLL(None, use_errno=True)
+libc.mmap.restype = ctypes.c_void_p
+libc.mmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long)
 
 
 class Unavailable(OSError):
@@ -72,9 +78,6 @@ class Maker:
     def __init__(self) -> None:
         if os.uname().machine != MACHINE:
             raise Unavailable(f"it is known for {MACHINE} only")
-        libc = ctypes.CDLL(None, use_errno=True)
-        libc.mmap.restype = ctypes.c_void_p
-        libc.mmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long)
         code = os.memfd_create("code", os.MFD_CLOEXEC)
         try:
             os.write(code, CODE)
@@ -91,3 +94,11 @@ class Maker:
         """Makes all of the calls, so many times; stops at the first with another answer than it may have. How many of
         them had theirs in the last round."""
         return self._make(ctypes.addressof(calls.list), len(calls.list), rounds)
+
+    def answer(self, number: int, *arguments: int) -> int:
+        """What one call answers: minus an error number, if that is it."""
+        calls = Calls()
+        place = calls.add(number, *arguments, least=LEAST, most=MOST)
+        calls.close()
+        self.make(calls)
+        return calls.answer(place)

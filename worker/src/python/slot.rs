@@ -249,12 +249,7 @@ impl Slot {
     /// Has everything killed that the call left, except the process itself where it is kept; how many processes
     /// that were. Where it isn't kept, or had ended, there is another one then.
     pub(super) async fn sweep(&mut self, keep: bool, patience: Duration) -> Result<u32, SlotError> {
-        self.warm = None;
-        self.lone = None;
-        if !keep {
-            self.process = None;
-            self.calls = 0;
-        }
+        self.forget(keep);
         let rehearse = u8::from(!self.awaited);
         let message = format!(r#"{{"kind":"sweep","keep":{keep},"rehearse":{rehearse}}}"#);
         timeout(patience, self.ask(&message)).await?
@@ -262,7 +257,7 @@ impl Slot {
 
     /// The same where hardly anything is to be swept, and the process isn't kept: sooner done.
     async fn next(&mut self) -> Result<(), SlotError> {
-        (self.warm, self.lone, self.process, self.calls) = (None, None, None, 0);
+        self.forget(false);
         let rehearse = u8::from(!self.awaited);
         // No other message is as long as this one (sortie_runner/quick.py).
         timeout(FORK, self.ask(&format!(r#"{{"kind":"next","rehearse":{rehearse}}}"#))).await??;
@@ -271,6 +266,16 @@ impl Slot {
             self.sweep(false, FORK).await?;
         }
         Ok(())
+    }
+
+    /// The call is over, and unless it is kept its process is of no more use.
+    fn forget(&mut self, keep: bool) {
+        self.warm = None;
+        self.lone = None;
+        if !keep {
+            self.process = None;
+            self.calls = 0;
+        }
     }
 
     /// Has the template sweep; how many processes were left.
