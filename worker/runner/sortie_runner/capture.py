@@ -74,9 +74,11 @@ class Stream(io.TextIOBase):
 
     def flush(self) -> None:
         """Sends an unfinished line."""
+        if not self._line:
+            return
         with self._lock:
-            if self._line:
-                text, self._line = self._line, ""
+            text, self._line = self._line, ""
+            if text:
                 self._log.send(self._stream, text)
 
     def fileno(self) -> int:

@@ -6,17 +6,17 @@ import math
 import os
 import random
 import resource
-import threading
 import time
 from dataclasses import dataclass
 from typing import Any
 
-# Itself, not by way of `signal`, whose enumerations would cost a twentieth of a call.
+# Themselves, not by way of `signal`, whose enumerations would cost a twentieth of a call, and `threading`, which knows its
+# own threads only.
 import _signal
+import _thread
 
 from . import confine, invoke, loader
 from .capture import Capture
-from .context import Context
 from .failure import of_exception
 from .frames import Channel, encode, encode_chunk, encode_result
 
@@ -46,12 +46,31 @@ REHEARSAL = json.dumps(
 )
 
 
+class Teller:
+    """Tells the worker chunks and progress, behind what was printed before them."""
+
+    def __init__(self, channel: Channel, capture: Capture) -> None:
+        self._channel = channel
+        self._capture = capture
+
+    def chunk(self, text: bytes) -> None:
+        """See `invoke.Teller`."""
+        self._capture.flush()
+        self._channel.send(encode_chunk(text))
+
+    def progress(self, fraction: float, message: str | None) -> None:
+        """See `invoke.Teller`."""
+        self._capture.flush()
+        self._channel.send(encode("progress", {"fraction": fraction, "message": message}))
+
+
 @dataclass(frozen=True)
 class Outfit:
     """What a call needs and can have before its process is there."""
 
     channel: Channel
     capture: Capture
+    teller: Teller
     # The least memory that a call may be bounded to, in bytes.
     least_memory: int
     # Cores that it may use at once.
@@ -64,9 +83,10 @@ def outfit() -> Outfit:
     capture = Capture(channel)
     os.register_at_fork(after_in_child=channel.disown)
     os.register_at_fork(after_in_child=capture.renew)
+    teller = Teller(channel, capture)
     for _ in range(REHEARSALS):
-        rehearse(channel, capture)
-    return Outfit(channel, capture, private_memory() + MEMORY_FLOOR, len(os.sched_getaffinity(0)))
+        rehearse(teller)
+    return Outfit(channel, capture, teller, private_memory() + MEMORY_FLOOR, len(os.sched_getaffinity(0)))
 
 
 def main(outfit: Outfit, calls: int, answers: int, raw: int, template: int | None, rehearsed: bool) -> None:
@@ -92,15 +112,15 @@ def main(outfit: Outfit, calls: int, answers: int, raw: int, template: int | Non
     outfit.channel.open(calls, answers)
     outfit.capture.install()
     if rehearsed:
-        rehearse(outfit.channel, outfit.capture)
+        rehearse(outfit.teller)
     serve(outfit)
 
 
-def rehearse(channel: Channel, capture: Capture) -> None:
+def rehearse(teller: Teller) -> None:
     """Does a small call ahead of the real one: the memory pages that every call writes to become our own now, which
     takes half of the time off the call. Its module is replaced by that of the call."""
     call = json.loads(REHEARSAL)
-    run(loader.load(call["source"]), call, channel, capture)
+    run(loader.load(call["source"]), call, call["limits"], teller)
 
 
 def serve(outfit: Outfit) -> None:
@@ -109,15 +129,17 @@ def serve(outfit: Outfit) -> None:
     owner = os.getpid()
     limit_cpu = CpuLimit(outfit.cores)
     handler: loader.Handler | None = None
+    limits: dict[str, int] = {}
     while (call := channel.receive()) is not None:
-        limits = call["limits"]
+        # A call of a process that has had one comes without what is the same for all.
+        limits = call.get("limits", limits)
         capture.log.reset(limits["log_bytes"])
         try:
             limit_cpu.bound(call["context"]["remaining_ms"] / 1000)
             if handler is None:
                 limit_memory(max(limits["memory_mb"] * MIB, outfit.least_memory))
                 handler = loader.load(call["source"])
-            answer = run(handler, call, channel, capture)
+            answer = run(handler, call, limits, outfit.teller)
         except BaseException as error:
             free_memory_reserve()
             fields = of_exception(error, limits["memory_mb"]).fields()
@@ -134,22 +156,11 @@ def serve(outfit: Outfit) -> None:
     os._exit(0)
 
 
-def run(handler: loader.Handler, call: dict[str, Any], channel: Channel, capture: Capture) -> bytes:
+def run(handler: loader.Handler, call: dict[str, Any], limits: dict[str, int], teller: Teller) -> bytes:
     """One call; its `result` frame. What the handler raises passes through."""
-    limits = call["limits"]
-
-    def send_chunk(text: bytes) -> None:
-        capture.flush()
-        channel.send(encode_chunk(text))
-
-    def send_progress(fraction: float, message: str | None) -> None:
-        capture.flush()
-        channel.send(encode("progress", {"fraction": fraction, "message": message}))
-
-    chunks = invoke.Chunks(send_chunk, limits["chunk_bytes"], limits["result_bytes"])
-    context = Context(call["context"], send_progress)
-    result = invoke.invoke(handler, call["input"], context, chunks, limits["result_bytes"])
-    return encode_result(call["call"], result, threading.active_count() == 1)
+    result = invoke.invoke(handler, call, limits, teller)
+    # Threads of any kind but the one that we are.
+    return encode_result(call["call"], result, _thread._count() == 0)
 
 
 def flush(capture: Capture) -> None:

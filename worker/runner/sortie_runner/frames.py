@@ -65,24 +65,26 @@ class Channel:
         with self._lock:
             if not self._open:
                 return False
-            rest = memoryview(frame)
             try:
-                while rest:
-                    rest = rest[os.write(self._answers, rest) :]
+                sent = os.write(self._answers, frame)
+                while sent < len(frame):
+                    sent += os.write(self._answers, memoryview(frame)[sent:])
             except OSError:
                 os._exit(CHANNEL_GONE)
             return True
 
     def receive(self) -> dict[str, Any] | None:
         """The next call, or `None` when the worker has closed the channel."""
-        header = self._exactly(HEADER.size)
-        if header is None:
+        if not self._has(HEADER.size):
             return None
-        (size,) = HEADER.unpack(header)
+        (size,) = HEADER.unpack_from(self._read)
         if size > CALL_BYTES:
             os._exit(CHANNEL_GONE)
-        body = self._exactly(size)
-        return None if body is None else _decode(body.decode())[0]
+        end = HEADER.size + size
+        if not self._has(end):
+            return None
+        body, self._read = self._read[HEADER.size : end], self._read[end:]
+        return _decode(body.decode())[0]
 
     def disown(self) -> None:
         """Closes the channel in a process that the handler forked: only the process of the call may answer."""
@@ -95,20 +97,21 @@ class Channel:
                 except OSError:  # The handler was quicker.
                     pass
 
-    def _exactly(self, size: int) -> bytes | None:
-        data = self._read
-        if len(data) < size:
-            parts, missing = [data], size - len(data)
-            while missing > 0:
-                try:
-                    # A whole frame at once, if it is small; there is never more than one.
-                    part = os.read(self._calls, max(missing, READ_BYTES))
-                except OSError:
-                    return None
-                if not part:
-                    return None
-                parts.append(part)
-                missing -= len(part)
-            data = b"".join(parts)
-        self._read = data[size:]
-        return data[:size]
+    def _has(self, size: int) -> bool:
+        """Reads until so many bytes are there; false if the worker has closed the channel before."""
+        missing = size - len(self._read)
+        if missing <= 0:
+            return True
+        parts = [self._read]
+        while missing > 0:
+            try:
+                # A whole frame at once, if it is small.
+                part = os.read(self._calls, max(missing, READ_BYTES))
+            except OSError:
+                return False
+            if not part:
+                return False
+            parts.append(part)
+            missing -= len(part)
+        self._read = b"".join(parts)
+        return True

@@ -2,19 +2,33 @@
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterator, Callable, Generator
-from typing import Any
+from collections.abc import AsyncIterator, Generator
+from typing import Any, Protocol
 
 from . import output
 from .context import Context
 from .loader import Handler
 
 
+# What is no coroutine and no generator, and what most handlers return.
+PLAIN = frozenset({dict, list, str, int, float, bool, type(None)})
+
+
+class Teller(Protocol):
+    """Tells the worker what a call has to say before its result."""
+
+    def chunk(self, text: bytes) -> None:
+        """One chunk, as JSON text."""
+
+    def progress(self, fraction: float, message: str | None) -> None:
+        """How far the call is."""
+
+
 class Chunks:
     """Sends chunks, and keeps them as long as their list fits into a result."""
 
-    def __init__(self, send: Callable[[bytes], None], chunk_bytes: int, result_bytes: int) -> None:
-        self._send = send
+    def __init__(self, teller: Teller, chunk_bytes: int, result_bytes: int) -> None:
+        self._send = teller.chunk
         self._chunk_bytes = chunk_bytes
         self._left = result_bytes
         self._kept: list[bytes] = []
@@ -37,17 +51,25 @@ class Chunks:
         return b"null"
 
 
-def invoke(handler: Handler, data: Any, context: Context, chunks: Chunks, result_bytes: int) -> bytes:
-    """Runs the handler to its end; the JSON text of its result. What it raises passes through."""
-    arguments = (data, context) if handler.takes_context else (data,)
-    value = handler.function(*arguments)
+def invoke(handler: Handler, call: dict[str, Any], limits: dict[str, int], teller: Teller) -> bytes:
+    """Runs the handler to its end; the JSON text of its result. What it raises passes through. What a call doesn't need
+    isn't made: most take no context and return their result at once."""
+    if handler.takes_context:
+        value = handler.function(call["input"], Context(call["context"], teller.progress))
+    else:
+        value = handler.function(call["input"])
+    if type(value) not in PLAIN:
+        chunks = Chunks(teller, limits["chunk_bytes"], limits["result_bytes"])
+        value = _run(value, chunks)
+        if value is chunks:
+            return chunks.as_result()
+    return output.encode(value, "the result", limits["result_bytes"])
+
+
+def _run(value: Any, chunks: Chunks) -> Any:
     if inspect.iscoroutine(value) or inspect.isasyncgen(value):
         value = asyncio.run(_settle(value, chunks))
-    if inspect.isgenerator(value):
-        value = _drain(value, chunks)
-    if value is chunks:
-        return chunks.as_result()
-    return output.encode(value, "the result", result_bytes)
+    return _drain(value, chunks) if inspect.isgenerator(value) else value
 
 
 async def _settle(value: Any, chunks: Chunks) -> Any:

@@ -61,7 +61,7 @@ def main(settings: str) -> NoReturn:
     gc.disable()
     maker = prepare()
     # What a call touches is mapped before it is forked.
-    child.rehearse(outfit.channel, outfit.capture)
+    child.rehearse(outfit.teller)
     serve(control, Settings(**json.loads(settings)), outfit, maker)
 
 

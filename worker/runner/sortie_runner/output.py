@@ -8,60 +8,94 @@ from .failure import Failure
 
 # protocol/src/json.rs
 DEPTH = 64
+# What is told of the way to what doesn't fit.
+PATH_CHARS = 4096
+# Integers below fit into a number of JSON without a further look.
+LARGE = 2**63
 # Made once: `json.dumps` would make one for each value.
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
 
 def encode(value: Any, what: str, limit: int) -> bytes:
     """JSON text of `value`; fails with `output_not_json` or `output_too_large`."""
-    _check(value, what, "", 0)
+    try:
+        _check(value, 0)
+    except _Unfit as unfit:
+        raise unfit.failure(what) from None
     text = _encode(value).encode()
     if len(text) > limit:
         raise Failure("output_too_large", f"{what} has {len(text):,} bytes of JSON; it may have {limit:,}")
     return text
 
 
-def _check(value: Any, what: str, path: str, depth: int) -> None:
-    if value is None or isinstance(value, bool):
-        return
+class _Unfit(Exception):
+    """What was found that doesn't fit. Who sees it pass adds where: places cost nothing where all fits."""
+
+    def __init__(self, found: str) -> None:
+        super().__init__(found)
+        self.found = found
+        self.path = ""
+
+    def below(self, key: Any) -> "_Unfit":
+        """The same, seen from the object or list that has it at `key`."""
+        self.path = f"/{key}{self.path}"
+        return self
+
+    def failure(self, what: str) -> Failure:
+        """What the handler is told."""
+        path = self.path[:PATH_CHARS]
+        place = f" at {path}" if path else ""
+        return Failure("output_not_json", f"{what} has{place} {self.found}", pointer=path)
+
+
+def _check(value: Any, depth: int) -> None:
     if isinstance(value, str):
-        _check_text(value, what, path)
+        if not value.isascii():
+            _check_text(value)
+    elif value is None or isinstance(value, bool):
+        pass
     elif isinstance(value, int):
-        try:
-            float(value)
-        except OverflowError:
-            raise _refused(what, path, "an integer that is too large for JSON") from None
+        if not -LARGE < value < LARGE:
+            _check_number(value)
     elif isinstance(value, float):
         if not math.isfinite(value):
-            raise _refused(what, path, f"{value!r}, which JSON has no number for")
+            raise _Unfit(f"{value!r}, which JSON has no number for")
     elif isinstance(value, dict):
-        _check_depth(what, path, depth)
+        _check_depth(depth)
         for key, item in value.items():
             if not isinstance(key, str):
-                raise _refused(what, path, f"a key of type {type(key).__qualname__}; keys must be strings")
-            _check_text(key, what, path)
-            _check(item, what, f"{path}/{key[:64]}", depth + 1)
+                raise _Unfit(f"a key of type {type(key).__qualname__}; keys must be strings")
+            if not key.isascii():
+                _check_text(key)
+            try:
+                _check(item, depth + 1)
+            except _Unfit as unfit:
+                raise unfit.below(key[:64])
     elif isinstance(value, (list, tuple)):
-        _check_depth(what, path, depth)
+        _check_depth(depth)
         for index, item in enumerate(value):
-            _check(item, what, f"{path}/{index}", depth + 1)
+            try:
+                _check(item, depth + 1)
+            except _Unfit as unfit:
+                raise unfit.below(index)
     else:
-        raise _refused(what, path, f"a value of type {type(value).__qualname__}, which is not JSON")
+        raise _Unfit(f"a value of type {type(value).__qualname__}, which is not JSON")
 
 
-def _check_depth(what: str, path: str, depth: int) -> None:
+def _check_depth(depth: int) -> None:
     if depth >= DEPTH:
-        raise _refused(what, path[:200], f"more than {DEPTH} levels (or itself)")
+        raise _Unfit(f"more than {DEPTH} levels (or itself)")
 
 
-def _check_text(text: str, what: str, path: str) -> None:
-    if not text.isascii():
-        try:
-            text.encode()
-        except UnicodeEncodeError:
-            raise _refused(what, path, "a string that is not Unicode (a lone surrogate)") from None
+def _check_number(number: int) -> None:
+    try:
+        float(number)
+    except OverflowError:
+        raise _Unfit("an integer that is too large for JSON") from None
 
 
-def _refused(what: str, path: str, found: str) -> Failure:
-    place = f" at {path}" if path else ""
-    return Failure("output_not_json", f"{what} has{place} {found}", pointer=path)
+def _check_text(text: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise _Unfit("a string that is not Unicode (a lone surrogate)") from None

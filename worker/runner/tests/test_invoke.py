@@ -3,18 +3,26 @@
 import unittest
 from typing import Any
 
-from sortie_runner.context import Context
-from sortie_runner.invoke import Chunks, invoke
+from sortie_runner.invoke import invoke
 from sortie_runner.loader import load
+
+
+class Sent(list[bytes]):
+    """Keeps what a call tells."""
+
+    def chunk(self, text: bytes) -> None:
+        self.append(text)
+
+    def progress(self, fraction: float, message: str | None) -> None:
+        self.append(f"{fraction} {message}".encode())
 
 
 class Invoke(unittest.TestCase):
     def call(self, source: str, data: Any = None, result_bytes: int = 1000) -> tuple[bytes, list[bytes]]:
-        sent: list[bytes] = []
-        chunks = Chunks(sent.append, 1000, result_bytes)
+        sent = Sent()
         fields = {"job": "j", "action": "a", "attempt": 1, "deadline": "2026-01-01T00:00:00.000Z", "remaining_ms": 50}
-        context = Context(fields, lambda fraction, message: sent.append(f"{fraction} {message}".encode()))
-        return invoke(load(source), data, context, chunks, result_bytes), sent
+        limits = {"chunk_bytes": 1000, "result_bytes": result_bytes}
+        return invoke(load(source), {"input": data, "context": fields}, limits, sent), sent
 
     def test_functions_and_coroutines_return_their_result(self) -> None:
         self.assertEqual(self.call("def handle_event(data): return data", {"a": 1}), (b'{"a":1}', []))

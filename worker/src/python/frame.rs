@@ -59,7 +59,7 @@ pub(super) fn take(buffer: &mut BytesMut) -> Result<Option<Frame>, FrameError> {
 }
 
 /// The frame that starts the `number`-th call of a process, which has so much time left. A warm one has the source
-/// already.
+/// already, and its limits.
 pub(super) fn encode_call(
     call: &Call,
     left: Duration,
@@ -83,12 +83,12 @@ pub(super) fn encode_call(
             traceparent: spec.traceparent.as_deref(),
             secrets: call.secrets.iter().map(|(name, value)| (name.as_str(), value.reveal())).collect(),
         },
-        limits: Limits {
+        limits: source.is_some().then_some(Limits {
             memory_mb: call.content.memory_mb,
             log_bytes: limits::LOG_BYTES,
             chunk_bytes: limits::CHUNK_BYTES,
             result_bytes: limits::RESULT_BYTES,
-        },
+        }),
     })
 }
 
@@ -96,11 +96,13 @@ pub(super) fn encode_call(
 struct CallFrame<'a> {
     kind: &'static str,
     call: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
     source: Option<&'a str>,
     input: &'a Json,
     keep: bool,
     context: Context<'a>,
-    limits: Limits,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limits: Option<Limits>,
 }
 
 #[derive(Serialize)]
@@ -110,7 +112,9 @@ struct Context<'a> {
     attempt: u32,
     deadline: String,
     remaining_ms: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
     traceparent: Option<&'a str>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     secrets: BTreeMap<&'a str, &'a str>,
 }
 
