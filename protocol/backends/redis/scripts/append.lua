@@ -6,5 +6,6 @@ local job = read()
 local no = refusal(job, ARGV[2])
 if no then return no end
 add_batch(job, 3)
+save(job)
 if job.followed then call('PUBLISH', WAKE, ID) end
 return 'stored'

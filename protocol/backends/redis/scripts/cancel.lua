@@ -5,11 +5,12 @@
 local job = read()
 if not job.state or job.tenant ~= ARGV[2] then return 'not_found' end
 if over(job.state) then return 'over ' .. job.state end
+mark(job, 'c')
 if job.state == 'running' then
-    call('HSET', JOB, 'cancel', '1')
+    save(job)
     call('PUBLISH', CANCEL, ID)
     call('PUBLISH', WAKE, ID)
     return 'asked'
 end
-cancel(job, 'cancel', '1')
+cancel(job)
 return 'now'

@@ -4,6 +4,7 @@
 
 local job = read()
 if not job.state then return 'unknown' end
-call('HSET', JOB, 'followed', '1')
+mark(job, 'f')
 if not over(job.state) then open_list(job) end
+save(job)
 return 'followed'

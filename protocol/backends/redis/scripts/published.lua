@@ -4,6 +4,11 @@
 -- Compares: a mark that is newer than the publish stays, unless its job never ran: then it was only taken.
 -- Returns nothing.
 
+local function never_ran(key)
+    local now = redis.call('HGET', key, 'now')
+    return not now or string.match(now, '^%a+ %S+ %d+ (%d+)') == '0'
+end
+
 local clock = redis.call('TIME')
 -- One more for the fractions that were cut off.
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000) + 1
@@ -12,7 +17,7 @@ local marks = redis.call('ZMSCORE', KEYS[1], unpack(ARGV, 1, count))
 local cleared = {}
 for i = 1, count do
     local mark = tonumber(marks[i])
-    if mark and (mark <= now - tonumber(ARGV[count + i]) or not redis.call('HGET', KEYS[i + 1], 'attempt')) then
+    if mark and (mark <= now - tonumber(ARGV[count + i]) or never_ran(KEYS[i + 1])) then
         cleared[#cleared + 1] = ARGV[i]
     end
 end

@@ -6,17 +6,16 @@ local function end_job(job, state, dead, field, text, ...)
     if job.reply then call('ZADD', REPLIES, 0, ID) end
     if dead then
         call('ZADD', DEAD, 0, member)
-        call('HSET', JOB, 'dead', '1')
+        mark(job, 'd')
     end
-    job.state = state
-    local seq
+    job.state, job.why = state, STAMP
     if job.told then
         local value = text ~= '' and ',"' .. field .. '":' .. text or ''
-        seq = tell(job, 'result', job.attempt, '{"state":"' .. state .. '"' .. value .. '}')
+        tell(job, 'result', job.attempt, '{"state":"' .. state .. '"' .. value .. '}')
     else
-        seq = job.attempt == '0' and '2' or '3'
+        job.seq = job.attempt == '0' and '2' or '3'
     end
-    call('HSET', JOB, 'state', state .. ' ' .. STAMP, 'seq', seq, field, text, ...)
+    save(job, field, text, ...)
     call('PEXPIRE', JOB, RETENTION)
     call('PUBLISH', WAKE, ID .. ' end' .. (job.pace or ''))
 end

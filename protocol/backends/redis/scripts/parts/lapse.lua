@@ -5,7 +5,7 @@ local function lapse(job, expired_error)
         expire(job, expired_error, field, value)
     elseif job.cancel then
         cancel(job, field, value)
-    elseif job.crashes >= CRASHES then
+    elseif tonumber(job.crashes) >= CRASHES then
         give_up(job, field, value)
     else
         leave(job)

@@ -1,12 +1,13 @@
 -- Makes sure that the list of the job's events is there.
 local function open_list(job)
     if job.told then return end
-    local f = call('HMGET', JOB, 'at', 'start:1')
-    local queued = 'state ' .. f[1] .. ' 0 ' .. QUEUED_EVENT
-    if f[2] then
-        unfold(queued, 'state ' .. string.match(f[2], '^%d+') .. ' 1 ' .. RUNNING_EVENT)
+    local started = call('HGET', JOB, 'start:1')
+    local queued = 'state ' .. job.at .. ' 0 ' .. QUEUED_EVENT
+    if started then
+        unfold(queued, 'state ' .. string.match(started, '^%d+') .. ' 1 ' .. RUNNING_EVENT)
     else
         unfold(queued)
     end
-    job.told = '1'
+    job.told = true
+    mark(job, 't')
 end

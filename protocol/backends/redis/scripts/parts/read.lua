@@ -1,19 +1,30 @@
--- The fields that decide. `state` is its first word, nil if there is no such job. Numbers that are mostly handed on
--- stay text.
+-- What changes of the job, as its field `now` has it (README.md, "Fields of a record"): `state` is nil if there is no such job.
+-- Numbers that are mostly handed on stay text. Who changes something of it saves it.
 local function read()
-    local f = call('HMGET', JOB, 'state', 'attempt', 'deadline', 'tenant', 'appended', 'crashes', 'failures', 'cancel',
-        'reply', 'followed', 'told')
-    return {
-        state = string.match(f[1] or '', '^%a+'),
-        attempt = f[2] or '0',
-        deadline = tonumber(f[3]) or 0,
-        tenant = f[4] or '',
-        appended = tonumber(f[5]) or 0,
-        crashes = f[6] or '0',
-        failures = f[7] or '0',
-        cancel = f[8],
-        reply = f[9],
-        followed = f[10],
-        told = f[11],
+    local state, why, seq, attempt, appended, crashes, failures, flags, fixed, deadline, at, tenant = string.match(
+        call('HGET', JOB, 'now') or '',
+        '^(%a+) (%S+) (%d+) (%d+) (%d+) (%d+) (%d+) (%S+) ((%-?%d+) (%-?%d+) (%S+) .+)$'
+    )
+    local job = {
+        state = state,
+        why = why,
+        seq = seq,
+        attempt = attempt or '0',
+        appended = appended,
+        crashes = crashes,
+        failures = failures,
+        flags = flags,
+        fixed = fixed,
+        deadline = tonumber(deadline) or 0,
+        at = at,
+        tenant = tenant,
     }
+    -- Most have none.
+    if flags and flags ~= '-' then
+        job.reply = string.find(flags, 'r', 1, true)
+        job.told = string.find(flags, 't', 1, true)
+        job.followed = string.find(flags, 'f', 1, true)
+        job.cancel = string.find(flags, 'c', 1, true)
+    end
+    return job
 end

@@ -2,9 +2,12 @@
 -- first attempt the record tells the event as well.
 local function start(job, attempt, worker, isolation)
     call('ZADD', LEASES, string.format('%d', NOW + LEASE), ID)
-    if job.appended > 0 then call('HDEL', JOB, 'appended') end
-    local seq = not job.told and attempt == '1' and '2' or tell(job, 'state', attempt, RUNNING_EVENT)
-    call('HSET', JOB, 'state', 'running', 'seq', seq, 'attempt', attempt,
-        'start:' .. attempt, STAMP .. ' ' .. isolation .. ' ' .. worker)
+    job.state, job.why, job.attempt, job.appended = 'running', '-', attempt, '0'
+    if not job.told and attempt == '1' then
+        job.seq = '2'
+    else
+        tell(job, 'state', attempt, RUNNING_EVENT)
+    end
+    save(job, 'start:' .. attempt, STAMP .. ' ' .. isolation .. ' ' .. worker)
     if job.followed then call('PUBLISH', WAKE, ID) end
 end

@@ -1,5 +1,5 @@
--- Adds the job's next event, and gives its number.
+-- Adds the job's next event.
 local function tell(job, kind, attempt, data)
     open_list(job)
-    return string.format('%d', call('RPUSH', EVENTS, kind .. ' ' .. STAMP .. ' ' .. attempt .. ' ' .. data))
+    job.seq = string.format('%d', call('RPUSH', EVENTS, kind .. ' ' .. STAMP .. ' ' .. attempt .. ' ' .. data))
 end

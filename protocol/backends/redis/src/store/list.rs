@@ -6,7 +6,7 @@ use protocol::limits;
 use protocol::ports::{JobFilter, JobsPage, PortError};
 
 use super::RedisStore;
-use super::record;
+use super::record::{self, Now};
 use crate::fields::{Fields, read};
 use crate::keys::{Index, SHARDS};
 
@@ -110,16 +110,14 @@ impl RedisStore {
         }
         let mut commands = redis::pipe();
         for id in ids {
-            commands.cmd("HMGET").arg(self.keys.job(*id)).arg(&["state", "action"]);
+            commands.cmd("HGET").arg(self.keys.job(*id)).arg("now");
         }
         let mut wanted = Vec::new();
         for (id, answer) in ids.iter().zip(self.connection.run_all(OPERATION, &commands).await?) {
-            let (state, action): (Option<String>, Option<String>) = read(OPERATION, Some(answer))?;
-            let state = state.as_deref().and_then(record::state);
-            let by_state =
-                filter.states.is_empty() || state.is_some_and(|state| filter.states.contains(&state));
-            let by_action =
-                filter.action.is_none() || filter.action.as_ref().map(|a| a.as_str()) == action.as_deref();
+            let now: Option<String> = read(OPERATION, Some(answer))?;
+            let Some(now) = now.as_deref().and_then(Now::of) else { continue };
+            let by_state = filter.states.is_empty() || filter.states.contains(&now.state);
+            let by_action = filter.action.as_ref().is_none_or(|action| action.as_str() == now.action);
             if by_state && by_action {
                 wanted.push(*id);
             }

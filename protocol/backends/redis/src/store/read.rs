@@ -10,9 +10,10 @@ use protocol::event::EventKind;
 use protocol::id::{JobId, TenantId};
 use protocol::job::Job;
 use protocol::ports::{EventsPage, PortError};
-use protocol::state::JobState;
 
-use super::{RedisStore, record};
+use super::RedisStore;
+use super::record::{self, Now};
+use crate::error::Unreadable;
 use crate::fields::{Fields, read, rows};
 
 impl RedisStore {
@@ -37,7 +38,7 @@ impl RedisStore {
         if fields.is_empty() {
             return Ok(None);
         }
-        if fields.text("attempt").is_some_and(|attempt| attempt != "1") {
+        if Now::among(&fields).map_err(|e| e.during(OPERATION))?.attempt > 1 {
             return self.read_job(&job.spec.tenant, job.spec.id).await;
         }
         record::job_of(job.spec.clone(), &fields).map(Some).map_err(|e| e.during(OPERATION))
@@ -70,21 +71,23 @@ impl RedisStore {
     ) -> Result<Option<(EventsPage, bool)>, PortError> {
         const OPERATION: &str = "store.events";
         let mut commands = redis::pipe();
-        commands.cmd("HMGET").arg(self.keys.job(job)).arg(&["tenant", "state", "seq", "followed", "told"]);
+        commands.cmd("HGET").arg(self.keys.job(job)).arg("now");
         // Numbers start at 1 and have no gap, so the event behind `after` stands at that place.
         let first = i64::try_from(after).unwrap_or(i64::MAX);
         let range = if limit == 0 { (1, 0) } else { (first, first.saturating_add(rows(limit) - 1)) };
         commands.cmd("LRANGE").arg(self.keys.events(job)).arg(range);
         let mut answers = self.connection.run_all(OPERATION, &commands).await?.into_iter();
-        let record: Vec<Option<String>> = read(OPERATION, answers.next())?;
+        let now: Option<String> = read(OPERATION, answers.next())?;
         let entries: Vec<String> = read(OPERATION, answers.next())?;
 
-        let [Some(owner), Some(state), seq, followed, told] = record.as_slice() else { return Ok(None) };
-        if owner != tenant.as_str() {
+        let Some(now) = now else { return Ok(None) };
+        let unreadable = || Unreadable::at("the field now").during(OPERATION);
+        let now = Now::of(&now).ok_or_else(unreadable)?;
+        if now.tenant != tenant.as_str() {
             return Ok(None);
         }
-        let terminal = record::state(state).is_some_and(JobState::is_terminal);
-        let events = if told.is_none() && terminal {
+        let terminal = now.state.is_terminal();
+        let events = if terminal && !now.is_told() {
             let fields: Fields =
                 self.connection.run(OPERATION, redis::cmd("HGETALL").arg(self.keys.job(job))).await?;
             if fields.is_empty() {
@@ -100,9 +103,8 @@ impl RedisStore {
         };
         let events = events.map_err(|e| e.during(OPERATION))?;
         let last = events.last().map_or(after, |event| event.seq);
-        let newest = seq.as_ref().and_then(|seq| seq.parse().ok()).unwrap_or(u64::MAX);
-        let over = terminal && last >= newest;
+        let over = terminal && last >= now.seq;
         let ended = over || events.last().is_some_and(|event| event.kind == EventKind::Result);
-        Ok(Some((EventsPage { events, ended }, followed.is_some())))
+        Ok(Some((EventsPage { events, ended }, now.is_followed())))
     }
 }

@@ -39,14 +39,8 @@ pub(super) fn spec(text: &str) -> Result<JobSpec, Unreadable> {
     serde_json::from_str(text).map_err(|_| Unreadable::at("the job's spec"))
 }
 
-/// The state of a record: the first word of its field.
-pub(super) fn state(text: &str) -> Option<JobState> {
-    text.split(' ').next().and_then(JobState::from_name)
-}
-
 /// What a record has besides the spec, of a job with one attempt or none.
-pub(super) const OF_ONE_ATTEMPT: [&str; 9] =
-    ["state", "seq", "attempt", "start:1", "end:1", "result", "error", "cancel", "dead"];
+pub(super) const OF_ONE_ATTEMPT: [&str; 5] = ["now", "start:1", "end:1", "result", "error"];
 
 /// The job of a record.
 pub(super) fn job(fields: &Fields) -> Result<Job, Unreadable> {
@@ -55,44 +49,77 @@ pub(super) fn job(fields: &Fields) -> Result<Job, Unreadable> {
 
 /// The job of a record whose spec is known.
 pub(super) fn job_of(spec: JobSpec, fields: &Fields) -> Result<Job, Unreadable> {
-    let now = fields.must("state", Now::of)?;
+    let now = Now::among(fields)?;
     Ok(Job {
         spec,
         state: now.state,
         reason: now.reason,
         attempts: attempts(fields)?,
-        cancel_requested: fields.text("cancel").is_some(),
+        cancel_requested: now.has('c'),
         next_run_at: now.next_run_at,
         result: fields.maybe("result", |text| Json::parse(text.to_owned()).ok())?,
         error: fields.maybe("error", |text| serde_json::from_str(text).ok())?,
         finished_at: now.finished_at,
-        dead_letter: fields.text("dead").is_some(),
-        last_seq: fields.must("seq", number)?,
+        dead_letter: now.has('d'),
+        last_seq: now.seq,
     })
 }
 
-/// The field `state`: `queued <reason>`, `scheduled <reason> <next start>`, `running`, or how it ended and when.
-struct Now {
-    state: JobState,
+/// The field `now`: what changes of a job, and what lists ask for. Scripts read and write it whole
+/// (`scripts/parts/read.lua`, `save.lua`): a field of its own for each would cost more than what is done with it.
+pub(super) struct Now<'a> {
+    pub(super) state: JobState,
     reason: Option<Reason>,
     next_run_at: Option<Timestamp>,
     finished_at: Option<Timestamp>,
+    pub(super) seq: u64,
+    pub(super) attempt: u32,
+    flags: &'a str,
+    at: Timestamp,
+    pub(super) tenant: &'a str,
+    pub(super) action: &'a str,
 }
 
-impl Now {
-    fn of(text: &str) -> Option<Self> {
+impl<'a> Now<'a> {
+    /// It, of a record that must have it.
+    pub(super) fn among(fields: &'a Fields) -> Result<Self, Unreadable> {
+        fields.text("now").and_then(Self::of).ok_or_else(|| Unreadable::at("the field now"))
+    }
+
+    pub(super) fn of(text: &'a str) -> Option<Self> {
         let mut words = text.split(' ');
-        let state = JobState::from_name(words.next()?)?;
-        let mut now = Self { state, reason: None, next_run_at: None, finished_at: None };
-        if state.is_terminal() {
-            now.finished_at = Some(instant(words.next()?)?);
-        } else if state != JobState::Running {
-            now.reason = Some(Reason::from_name(words.next()?)?);
-            if state == JobState::Scheduled {
-                now.next_run_at = Some(instant(words.next()?)?);
+        let mut word = || words.next();
+        let (state, why) = (JobState::from_name(word()?)?, word()?);
+        let (mut reason, mut next_run_at, mut finished_at) = (None, None, None);
+        match state {
+            JobState::Queued => reason = Some(Reason::from_name(why)?),
+            JobState::Scheduled => {
+                let (name, at) = why.split_once(':')?;
+                (reason, next_run_at) = (Some(Reason::from_name(name)?), Some(instant(at)?));
             }
+            JobState::Running => {}
+            _ => finished_at = Some(instant(why)?),
         }
-        words.next().is_none().then_some(now)
+        let (seq, attempt) = (number(word()?)?, number(word()?)?);
+        let [_appended, _crashes, _failures, flags, _deadline] =
+            [word()?, word()?, word()?, word()?, word()?];
+        let (at, tenant, action) = (instant(word()?)?, word()?, word()?);
+        let now = Self { state, reason, next_run_at, finished_at, seq, attempt, flags, at, tenant, action };
+        word().is_none().then_some(now)
+    }
+
+    fn has(&self, flag: char) -> bool {
+        self.flags.contains(flag)
+    }
+
+    /// Whether its events are read.
+    pub(super) fn is_followed(&self) -> bool {
+        self.has('f')
+    }
+
+    /// Whether its events are in a list.
+    pub(super) fn is_told(&self) -> bool {
+        self.has('t')
     }
 }
 
@@ -116,7 +143,8 @@ pub(super) fn event(seq: u64, entry: &str) -> Result<Event, Unreadable> {
 pub(super) fn implied(fields: &Fields) -> Result<Vec<Event>, Unreadable> {
     let job = job(fields)?;
     let state = |at, attempt, state, reason| (EventKind::State, at, attempt, state_event_data(state, reason));
-    let queued = state(fields.must("at", instant)?, 0, JobState::Queued, Some(Reason::AwaitingWorker));
+    let recorded = Now::among(fields)?.at;
+    let queued = state(recorded, 0, JobState::Queued, Some(Reason::AwaitingWorker));
     let started = job.attempts.first().map(|attempt| state(attempt.started_at, 1, JobState::Running, None));
     let attempt = u32::from(started.is_some());
     let (state, dead_letter) = (job.state, job.dead_letter);
@@ -168,10 +196,12 @@ mod tests {
 
     const SPEC: &str = include_str!("../../../../fixtures/envelope-v1.json");
 
+    const RUNNING: &str = "running - 2 1 0 0 0 - 9 4 t a";
+
     fn fields(more: &[(&str, &str)]) -> Fields {
         let envelope: serde_json::Value = serde_json::from_str(SPEC).unwrap();
         let spec = envelope["jobs"][0].to_string();
-        let base = [("spec", spec.as_str()), ("state", "running"), ("seq", "2")];
+        let base = [("spec", spec.as_str()), ("now", RUNNING)];
         let words = base.iter().chain(more).flat_map(|(name, value)| [*name, *value]);
         Fields::of_answer(std::iter::once("same").chain(words).map(str::to_owned).collect())
     }
@@ -180,7 +210,12 @@ mod tests {
     fn a_record_reads_back() {
         let error = r#"{"code":"worker_crashed","message":"a b"}"#;
         let crash = format!("6 crashed {error}");
-        let record = [("start:2", "7 gate w2"), ("start:1", "5 none w1"), ("end:1", &crash), ("cancel", "1")];
+        let record = [
+            ("start:2", "7 gate w2"),
+            ("start:1", "5 none w1"),
+            ("end:1", &crash),
+            ("now", "running - 2 2 0 1 0 cf 9 4 t a"),
+        ];
         let job = job(&fields(&record)).unwrap();
         assert_eq!(
             (job.state, job.crashes(), job.last_seq, job.cancel_requested),
@@ -200,7 +235,7 @@ mod tests {
     #[test]
     fn a_record_without_a_list_stands_for_its_events() {
         let implied = |record: &[(&str, &str)]| {
-            let events = implied(&fields(&[&[("at", "4")], record].concat())).unwrap();
+            let events = implied(&fields(record)).unwrap();
             let text = |event: Event| {
                 let (kind, at, data) = (event.kind.as_str(), event.at.millis(), event.data);
                 format!("{} {kind} {at} {} {}", event.seq, event.attempt, data.text())
@@ -210,10 +245,10 @@ mod tests {
         let queued = r#"1 state 4 0 {"state":"queued","reason":"awaiting_worker"}"#;
         let running = r#"2 state 5 1 {"state":"running"}"#;
         let result = r#"3 result 6 1 {"state":"succeeded","result":{ "n" : 1.50 }}"#;
-        assert_eq!(implied(&[("state", "queued awaiting_worker")]), [queued]);
+        assert_eq!(implied(&[("now", "queued awaiting_worker 1 0 0 0 0 - 9 4 t a")]), [queued]);
         assert_eq!(implied(&[("start:1", "5 none w1")]), [queued, running]);
         let ended = [
-            ("state", "succeeded 6"),
+            ("now", "succeeded 6 3 1 0 0 0 - 9 4 t a"),
             ("start:1", "5 none w1"),
             ("end:1", "6 succeeded "),
             ("result", r#"{ "n" : 1.50 }"#),
@@ -221,20 +256,24 @@ mod tests {
         assert_eq!(implied(&ended), [queued, running, result]);
         let error = r#"{"code":"job_cancelled","message":"m"}"#;
         let cancelled = format!(r#"2 result 6 0 {{"state":"cancelled","error":{error}}}"#);
-        assert_eq!(implied(&[("state", "cancelled 6"), ("error", error)]), [queued, &cancelled]);
-        assert!(super::implied(&fields(&[])).is_err(), "it doesn't say when it was recorded");
+        assert_eq!(
+            implied(&[("now", "cancelled 6 2 0 0 0 0 c 9 4 t a"), ("error", error)]),
+            [queued, &cancelled]
+        );
     }
 
     #[test]
     fn a_state_says_why_and_when() {
-        let now = |text| {
-            let now = Now::of(text).unwrap();
+        let now = |state| {
+            let text = format!("{state} 7 2 0 0 0 - 9 -4 t a");
+            let now = Now::of(&text).unwrap();
+            assert_eq!((now.seq, now.attempt, now.at.millis(), now.tenant, now.action), (7, 2, -4, "t", "a"));
             (now.state, now.reason, now.next_run_at, now.finished_at)
         };
         let at = Some(Timestamp::from_millis(5));
-        assert_eq!(now("running"), (JobState::Running, None, None, None));
+        assert_eq!(now("running -"), (JobState::Running, None, None, None));
         assert_eq!(now("queued worker_lost"), (JobState::Queued, Some(Reason::WorkerLost), None, None));
-        assert_eq!(now("scheduled not_due 5"), (JobState::Scheduled, Some(Reason::NotDue), at, None));
+        assert_eq!(now("scheduled not_due:5"), (JobState::Scheduled, Some(Reason::NotDue), at, None));
         assert_eq!(now("succeeded 5"), (JobState::Succeeded, None, None, at));
     }
 
@@ -249,12 +288,13 @@ mod tests {
     fn what_we_did_not_write_is_unreadable_and_no_panic() {
         for bad in [
             ("spec", "{"),
-            ("state", "asleep"),
-            ("seq", "-1"),
-            ("state", "queued"),
-            ("state", "scheduled not_due soon"),
-            ("state", "failed"),
-            ("state", "running 5"),
+            ("now", "asleep - 2 1 0 0 0 - 9 4 t a"),
+            ("now", "running - -1 1 0 0 0 - 9 4 t a"),
+            ("now", "queued - 2 1 0 0 0 - 9 4 t a"),
+            ("now", "scheduled not_due:soon 2 1 0 0 0 - 9 4 t a"),
+            ("now", "failed - 2 1 0 0 0 - 9 4 t a"),
+            ("now", "running - 2 1 0 0 0 - 9 4 t"),
+            ("now", "running - 2 1 0 0 0 - 9 4 t a b"),
             ("start:x", "5 none w"),
             ("start:1", "5 none"),
             ("start:1", "5 w w"),

@@ -21,8 +21,10 @@ use crate::keys::{JobKey, KEPT, Keys};
 const BASE: &str = include_str!("../../scripts/parts/base.lua");
 
 /// Functions that scripts share, by name; each may call those before it.
-const PARTS: [(&str, &str); 19] = [
+const PARTS: [(&str, &str); 21] = [
     ("read", include_str!("../../scripts/parts/read.lua")),
+    ("mark", include_str!("../../scripts/parts/mark.lua")),
+    ("save", include_str!("../../scripts/parts/save.lua")),
     ("unfold", include_str!("../../scripts/parts/unfold.lua")),
     ("open_list", include_str!("../../scripts/parts/open_list.lua")),
     ("tell", include_str!("../../scripts/parts/tell.lua")),
@@ -74,18 +76,25 @@ pub(super) struct Scripts {
 impl Scripts {
     pub(super) fn new(keys: &Keys, options: &StoreOptions) -> Self {
         let constants = constants(keys, options);
-        let script = |own: &str| JobScript::new(&constants, own);
+        let script = |own: &str| JobScript::new(&constants, "", own);
+        let plain = |plain: &str, own: &str| JobScript::new(&constants, plain, own);
         Self {
             create: script(include_str!("../../scripts/create.lua")),
             restore: script(include_str!("../../scripts/restore.lua")),
             // Not about one job: all its own.
             published: Script::new(include_str!("../../scripts/published.lua")),
-            claim: script(include_str!("../../scripts/claim.lua")),
+            claim: plain(
+                include_str!("../../scripts/plain/claim.lua"),
+                include_str!("../../scripts/claim.lua"),
+            ),
             settle: script(include_str!("../../scripts/settle.lua")),
             renew: script(include_str!("../../scripts/renew.lua")),
             append: script(include_str!("../../scripts/append.lua")),
             follow: script(include_str!("../../scripts/follow.lua")),
-            finish: script(include_str!("../../scripts/finish.lua")),
+            finish: plain(
+                include_str!("../../scripts/plain/finish.lua"),
+                include_str!("../../scripts/finish.lua"),
+            ),
             hand_back: script(include_str!("../../scripts/hand_back.lua")),
             cancel: script(include_str!("../../scripts/cancel.lua")),
             outbox: script(include_str!("../../scripts/outbox.lua")),
@@ -99,14 +108,16 @@ impl Scripts {
 }
 
 impl JobScript {
-    /// Puts in front of a script's own text what it names.
-    fn new(constants: &[(&str, String)], own: &str) -> Self {
+    /// Puts in front of a script's own text what it names. What `plain` deals with returns before the parts: a call makes
+    /// only the functions that it comes by.
+    fn new(constants: &[(&str, String)], plain: &str, own: &str) -> Self {
         let mut texts = VecDeque::from([own.to_owned()]);
         for (name, part) in PARTS.iter().rev() {
             if texts.iter().any(|text| names(text, &format!("{name}("))) {
                 texts.push_front((*part).to_owned());
             }
         }
+        texts.push_front(plain.to_owned());
         texts.push_front(BASE.to_owned());
         let named = |name: &str| texts.iter().any(|text| names(text, name));
         let mut header = String::new();
@@ -163,7 +174,7 @@ mod tests {
     use crate::keys::Index;
 
     fn script(own: &str) -> JobScript {
-        JobScript::new(&constants(&Keys::new("s"), &StoreOptions::default()), own)
+        JobScript::new(&constants(&Keys::new("s"), &StoreOptions::default()), "", own)
     }
 
     #[test]

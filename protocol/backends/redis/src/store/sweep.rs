@@ -66,7 +66,10 @@ impl RedisStore {
 
     pub(super) async fn sweep_deadlines(&self, limit: usize) -> Result<usize, PortError> {
         let sweep = Sweep::of("store.expire", Index::Ends, Duration::ZERO, limit);
-        let taken = self.take(sweep, &self.scripts.expire, |spec| vec![record::expired(spec)]).await?;
+        let taken = self.take(sweep, &self.scripts.expire, |spec| {
+            vec![record::expired(spec), format!("{}:{}", spec.tenant, spec.id)]
+        });
+        let taken = taken.await?;
         Ok(taken.len())
     }
 
