@@ -132,16 +132,26 @@ impl TenantId {
 #[serde(transparent)]
 pub struct JobId(Uuid);
 
+/// The byte of an id that says its group: random in a UUIDv7, whose last 62 bits are.
+const GROUP: usize = 15;
+
 impl JobId {
     /// A new id of this instant.
     pub fn generate() -> Self {
         Self(Uuid::now_v7())
     }
 
+    /// A new id of this instant, in the same group as this one: backends can do together what they do to both.
+    #[must_use]
+    pub fn generate_beside(self) -> Self {
+        let mut bytes = Uuid::now_v7().into_bytes();
+        bytes[GROUP] = self.0.as_bytes()[GROUP];
+        Self(Uuid::from_bytes(bytes))
+    }
+
     /// One of `count` groups, the same for ever: backends that spread jobs do it by this number.
     pub fn shard(self, count: u8) -> u8 {
-        // The last byte is random in a UUIDv7.
-        self.0.as_bytes()[15] % count
+        self.0.as_bytes()[GROUP] % count
     }
 }
 
@@ -189,5 +199,8 @@ mod tests {
         assert_eq!(id.to_string().parse::<JobId>(), Ok(id));
         assert!(id.to_string().replace('-', "").parse::<JobId>().is_err());
         assert!(id.shard(16) < 16);
+        let beside = id.generate_beside();
+        assert!(beside > id && (1..=255).all(|count| beside.shard(count) == id.shard(count)));
+        assert_eq!(beside.to_string().parse::<JobId>(), Ok(beside));
     }
 }

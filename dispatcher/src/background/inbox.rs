@@ -144,6 +144,7 @@ async fn take(dispatcher: &Dispatcher, request: &Request) -> Result<Accepted, Pr
         idempotency_key: Some(message_id(request)?),
         traceparent: request.traceparent.clone(),
         reply: request.reply.clone(),
+        beside: None,
     };
     dispatcher.submit(&caller, submit, origin).await
 }

@@ -89,6 +89,7 @@ pub(super) fn origin(headers: &HeaderMap) -> Result<Origin, Problem> {
         idempotency_key: idempotency_key.transpose()?,
         traceparent: headers.get("traceparent").and_then(|value| value.to_str().ok()).map(str::to_owned),
         reply: None,
+        beside: None,
     })
 }
 

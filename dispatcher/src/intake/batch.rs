@@ -3,6 +3,7 @@
 use futures_util::future::join_all;
 use futures_util::{StreamExt, stream};
 use protocol::error::{Code, Problem};
+use protocol::id::JobId;
 use protocol::json::Json;
 use protocol::limits;
 use serde::Deserialize;
@@ -50,12 +51,14 @@ pub(crate) async fn submit(
     origin: &Origin,
 ) -> Vec<Result<Accepted, Problem>> {
     let came = batch.jobs.len();
-    let one = async |(index, text): (usize, Json)| {
+    let one = async |(index, text): (usize, Json), beside| {
         let submit = Submit::parse(text.text().as_bytes())?;
-        super::recorded(dispatcher, caller, submit, origin.of_item(index)).await
+        super::recorded(dispatcher, caller, submit, origin.of_item(index, beside)).await
     };
     let some = async |requests: Vec<(usize, Json)>| {
-        let recorded = join_all(requests.into_iter().map(one)).await;
+        // They are recorded together, most likely share a message, and are claimed and finished together then.
+        let beside = JobId::generate();
+        let recorded = join_all(requests.into_iter().map(|request| one(request, beside))).await;
         join_all(recorded.iter().flatten().map(|accepted| accepted.publish(dispatcher, came))).await;
         recorded
     };

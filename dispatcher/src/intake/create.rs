@@ -32,7 +32,7 @@ pub(crate) fn spec(
     now: Timestamp,
 ) -> JobSpec {
     JobSpec {
-        id: JobId::generate(),
+        id: origin.beside.map_or_else(JobId::generate, JobId::generate_beside),
         tenant: caller.tenant().clone(),
         action: run.action.clone(),
         version: run.version,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use protocol::error::{Code, Fault, Problem};
-use protocol::id::{ActionName, Lane};
+use protocol::id::{ActionName, JobId, Lane};
 use protocol::job::{Priority, ReplyTo};
 use protocol::json::{self, Json, MAX_DEPTH};
 use protocol::limits;
@@ -53,13 +53,15 @@ pub struct Origin {
     pub traceparent: Option<String>,
     /// Where the finished job is sent.
     pub reply: Option<ReplyTo>,
+    /// The id beside which the job's is made, where several come together.
+    pub(crate) beside: Option<JobId>,
 }
 
 impl Origin {
     /// What comes with request number `index` of a batch: an idempotency key of its own.
-    pub(crate) fn of_item(&self, index: usize) -> Self {
+    pub(crate) fn of_item(&self, index: usize, beside: JobId) -> Self {
         let idempotency_key = self.idempotency_key.as_ref().map(|key| format!("{key}/{index}"));
-        Self { idempotency_key, ..self.clone() }
+        Self { idempotency_key, beside: Some(beside), ..self.clone() }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The store: which call is which steps is in `store/`; here they are put together as the port.
 
 mod attempts;
+mod calls;
 mod create;
 mod list;
 mod read;
@@ -22,19 +23,20 @@ use protocol::ports::{
     Appended, Cancelled, Claim, Confirmed, Created, EventsPage, Finish, Finished, JobFilter, JobsPage,
     NewJob, PortError, Renewal, Store, StoreOptions,
 };
-use redis::{Client, RedisWrite, Value};
+use redis::Client;
 
-use crate::connection::{Connection, evaluate};
-use crate::fields::read;
+use crate::connection::Connection;
 use crate::keys::Keys;
 use crate::news::Wakeups;
+use calls::{Answer, Calls};
 use scripts::{JobScript, Scripts};
 
 /// Jobs and events on Redis.
 pub(crate) struct RedisStore {
     connection: Arc<Connection>,
     keys: Keys,
-    scripts: Scripts,
+    scripts: Arc<Scripts>,
+    calls: Calls,
     news: Wakeups,
     options: StoreOptions,
 }
@@ -46,9 +48,10 @@ impl RedisStore {
         keys: Keys,
         options: StoreOptions,
     ) -> Self {
-        let scripts = Scripts::new(&keys, &options);
+        let scripts = Arc::new(Scripts::new(&keys, &options));
         let news = Wakeups::new(client, &keys);
-        Self { connection, keys, scripts, news, options }
+        let calls = Calls::new(connection.clone(), keys.clone(), scripts.clone());
+        Self { connection, keys, scripts, calls, news, options }
     }
 
     /// Runs a job script: its keys and first argument follow from the job.
@@ -59,40 +62,7 @@ impl RedisStore {
         job: JobId,
         arguments: &[&str],
     ) -> Result<Answer, PortError> {
-        let mut call = evaluate(&script.script, script.keys.len());
-        for key in &script.keys {
-            self.keys.add(&mut call, job, *key);
-        }
-        call.write_arg_fmt(job);
-        call.arg(arguments);
-        let answer = self.connection.script(operation, &script.script, &call).await?;
-        let words = match answer {
-            Value::Array(_) => read(operation, Some(answer))?,
-            text => read::<String>(operation, Some(text))?.split(' ').map(str::to_owned).collect(),
-        };
-        Ok(Answer { operation, words })
-    }
-}
-
-/// What a script returned: a word that says what it did, and more.
-struct Answer {
-    operation: &'static str,
-    words: Vec<String>,
-}
-
-impl Answer {
-    fn word(&self) -> &str {
-        self.words.first().map_or("", String::as_str)
-    }
-
-    fn after(&self, index: usize) -> &str {
-        self.words.get(index).map_or("", String::as_str)
-    }
-
-    /// The error of an answer that the script can't give.
-    fn unexpected(&self) -> PortError {
-        let text = format!("the script answered {:?}", self.word());
-        PortError::new(protocol::ports::Kind::Unexpected, self.operation).because(text)
+        self.calls.run(operation, script, job, arguments).await
     }
 }
 

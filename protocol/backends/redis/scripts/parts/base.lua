@@ -5,7 +5,6 @@
 -- has only those that it names. A script reads and refuses before it writes.
 
 local call = redis.call
-local ID = ARGV[1]
 local clock = call('TIME')
 local NOW = clock[1] * 1000 + math.floor(clock[2] / 1000)
 -- The same as text.

@@ -1,6 +1,6 @@
--- The same of such a job, if it succeeded at once and has told nothing.
+-- Of such a job, an end without events.
 local rest, tenant = string.match(call('HGET', JOB, 'now') or '', '^running %- 2 (1 0 0 0 %- %-?%d+ %-?%d+ (%S+) .+)$')
-if rest and ARGV[2] == '1' and ARGV[3] == 'succeeded' and ARGV[5] == 'succeeded' and not ARGV[10] then
+if rest and ARGV[2] == '1' and ARGV[3] == 'succeeded' and ARGV[5] == 'succeeded' then
     call('ZREM', LEASES, ID)
     call('ZADD', ENDS, string.format('%d', KEPT + NOW + RETENTION), tenant .. ':' .. ID)
     call('HSET', JOB, 'now', 'succeeded ' .. STAMP .. ' 3 ' .. rest, ARGV[6], ARGV[7], 'end:1', STAMP .. ' succeeded ' .. ARGV[4])

@@ -18,8 +18,9 @@ use protocol::pace::PaceKey;
 use protocol::ports::{Appended, Cancelled, Claim, Finish, Finished, PortError, Renewal};
 use protocol::state::JobState;
 
+use super::calls::{self, Answer};
 use super::scripts::JobScript;
-use super::{Answer, RedisStore, record};
+use super::{RedisStore, record};
 use crate::fields::json;
 use crate::news;
 
@@ -34,9 +35,9 @@ impl RedisStore {
         isolation: Isolation,
     ) -> Result<Claim, PortError> {
         const OPERATION: &str = "store.claim";
-        let arguments = [worker.as_str(), isolation.as_str()];
         for _ in 0..CLAIMS {
-            let answer = self.run(OPERATION, &self.scripts.claim, spec.id, &arguments).await?;
+            let arguments = vec![Cow::Owned(worker.to_string()), Cow::Borrowed(isolation.as_str())];
+            let answer = self.calls.step(calls::Step::Claim, spec.id, arguments).await?;
             if answer.word() == "granted" {
                 return match [1, 2, 3].map(|index| answer.after(index).parse()) {
                     [Ok(attempt), Ok(failures), Ok(crashes)] => {
@@ -101,26 +102,31 @@ impl RedisStore {
         attempt: u32,
         finish: &Finish,
     ) -> Result<Finished, PortError> {
-        let attempt_error = match &finish.verdict {
-            Verdict::Fail(error) | Verdict::Retry { error, .. } => json(error),
-            _ => String::new(),
-        };
-        let number = attempt.to_string();
-        let next = Next::of(Step::of(&finish.verdict, spec), pace(spec, finish));
-        let mut arguments = vec![number.as_str(), finish.outcome.as_str(), &attempt_error];
-        arguments.extend(next.words.iter().map(|word| &**word));
-        let first = finish.last.first.to_string();
-        if !finish.last.events.is_empty() {
-            arguments.push(&first);
-            arguments.extend(events(&finish.last));
+        let mut answer = self.end_attempt(spec, attempt, finish).await?;
+        if answer.word() == "unknown" {
+            self.restore("store.finish", spec, attempt).await?;
+            answer = self.end_attempt(spec, attempt, finish).await?;
         }
-        let script = if next.ends { &self.scripts.finish } else { &self.scripts.hand_back };
-        let answer = self.healed("store.finish", script, spec, attempt, &arguments).await?;
         match answer.word() {
             "recorded" => Ok(Finished::Recorded),
             "lost" => Ok(Finished::Late),
             _ => Err(answer.unexpected()),
         }
+    }
+
+    async fn end_attempt(&self, spec: &JobSpec, attempt: u32, finish: &Finish) -> Result<Answer, PortError> {
+        let Next { ends, words } = Next::of(spec, attempt, finish);
+        if ends && finish.last.events.is_empty() {
+            return self.calls.step(calls::Step::Finish, spec.id, words).await;
+        }
+        let first = finish.last.first.to_string();
+        let mut arguments: Vec<&str> = words.iter().map(|word| &**word).collect();
+        if !finish.last.events.is_empty() {
+            arguments.push(&first);
+            arguments.extend(events(&finish.last));
+        }
+        let script = if ends { &self.scripts.finish_with_events } else { &self.scripts.hand_back };
+        self.run("store.finish", script, spec.id, &arguments).await
     }
 
     pub(super) async fn cancel_job(&self, tenant: &TenantId, job: JobId) -> Result<Cancelled, PortError> {
@@ -148,12 +154,17 @@ impl RedisStore {
         if answer.word() != "unknown" {
             return Ok(answer);
         }
+        self.restore(operation, spec, attempt).await?;
+        self.run(operation, script, spec.id, arguments).await
+    }
+
+    async fn restore(&self, operation: &'static str, spec: &JobSpec, attempt: u32) -> Result<(), PortError> {
         tracing::warn!(job = %spec.id, attempt, operation, "the server had lost what it knew of a job: restored");
         let attempt = attempt.to_string();
         let whole = record::arguments(spec);
         let whole: Vec<&str> = whole.iter().map(String::as_str).chain([attempt.as_str()]).collect();
         self.run(operation, &self.scripts.restore, spec.id, &whole).await?;
-        self.run(operation, script, spec.id, arguments).await
+        Ok(())
     }
 }
 
@@ -172,30 +183,35 @@ fn pace(spec: &JobSpec, finish: &Finish) -> String {
     finish.pace().map_or_else(String::new, |took| news::pace(PaceKey::of(&spec.content_hash), took))
 }
 
-/// A step in the words of `finish.lua`, where the job ends, or of `hand_back.lua`; what doesn't apply is empty.
+/// How an attempt ends, in the words of `finish.lua`, where its job ends too, or of `hand_back.lua`; what doesn't apply is empty.
 struct Next {
     ends: bool,
     words: Vec<Cow<'static, str>>,
 }
 
 impl Next {
-    /// `pace` goes along with an end.
-    fn of(step: Step, pace: String) -> Self {
-        match step {
+    fn of(spec: &JobSpec, attempt: u32, finish: &Finish) -> Self {
+        let attempt_error = match &finish.verdict {
+            Verdict::Fail(error) | Verdict::Retry { error, .. } => json(error),
+            _ => String::new(),
+        };
+        let mut words =
+            vec![attempt.to_string().into(), finish.outcome.as_str().into(), attempt_error.into()];
+        match Step::of(&finish.verdict, spec) {
             Step::End(end) => {
                 let (field, text) = match (end.result, end.error) {
                     (Some(result), _) => ("result", result.text().to_owned()),
                     (None, error) => ("error", error.map(|error| json(&error)).unwrap_or_default()),
                 };
                 let dead_letter = if end.dead_letter { "1" } else { "" };
-                let state = end.state.as_str().into();
-                let words = vec![state, field.into(), text.into(), dead_letter.into(), pace.into()];
+                words.extend([end.state.as_str().into(), field.into(), text.into(), dead_letter.into()]);
+                words.push(pace(spec, finish).into());
                 Self { ends: true, words }
             }
             Step::Continue { state, reason, at } => {
                 let event = state_event_data(state, Some(reason)).text().to_owned();
                 let at = at.map(|at| at.millis().to_string()).unwrap_or_default();
-                let words = vec![state.as_str().into(), event.into(), reason.as_str().into(), at.into()];
+                words.extend([state.as_str().into(), event.into(), reason.as_str().into(), at.into()]);
                 Self { ends: false, words }
             }
         }

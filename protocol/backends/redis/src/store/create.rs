@@ -4,6 +4,7 @@
 //! between them loses nothing: the key is set first and names the job's id; who finds the key but no record
 //! makes the record with that id.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use futures_util::future::try_join_all;
@@ -13,6 +14,7 @@ use protocol::ports::{Confirmed, Created, Idempotency, NewJob, PortError};
 use protocol::state::JobState;
 use redis::{RedisWrite, Value};
 
+use super::calls::Step;
 use super::{RedisStore, millis, record};
 use crate::connection::evaluate;
 use crate::error::Unreadable;
@@ -33,9 +35,8 @@ impl RedisStore {
                 None => return Ok(Created::Conflict),
             }
         }
-        let arguments = record::arguments(&spec);
-        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-        let answer = self.run(OPERATION, &self.scripts.create, spec.id, &arguments).await?;
+        let arguments = record::arguments(&spec).into_iter().map(Cow::Owned).collect();
+        let answer = self.calls.step(Step::Create, spec.id, arguments).await?;
         match (answer.word(), JobState::from_name(answer.after(1))) {
             ("new", Some(state)) => Ok(Created::New(Box::new(recorded(spec, state)))),
             ("same", _) => {

@@ -15,10 +15,13 @@ use redis::Script;
 
 use super::millis;
 use crate::fields::{json, quoted};
-use crate::keys::{JobKey, KEPT, Keys};
+use crate::keys::{Index, JobKey, KEPT, Keys};
 
 /// What every job script starts with.
 const BASE: &str = include_str!("../../scripts/parts/base.lua");
+
+/// The plain case of a script, for several jobs.
+const SEVERAL: &str = include_str!("../../scripts/several.lua");
 
 /// Functions that scripts share, by name; each may call those before it.
 const PARTS: [(&str, &str); 21] = [
@@ -52,17 +55,30 @@ pub(super) struct JobScript {
     pub(super) keys: Vec<JobKey>,
 }
 
+/// A script that nearly every job comes by, and whose plain case is a text of its own.
+pub(super) struct PlainScript {
+    /// The plain case, and behind it all others. What is plain returns before the parts: a call makes only the functions that
+    /// it comes by.
+    pub(super) whole: JobScript,
+    /// The plain case for several jobs of a shard.
+    pub(super) several: Script,
+    /// The indexes that `several` declares, in its order; the record of each job follows.
+    pub(super) indexes: Vec<Index>,
+}
+
 /// One script per change.
 pub(super) struct Scripts {
-    pub(super) create: JobScript,
+    pub(super) create: PlainScript,
     pub(super) restore: JobScript,
     pub(super) published: Script,
-    pub(super) claim: JobScript,
+    pub(super) claim: PlainScript,
     pub(super) settle: JobScript,
     pub(super) renew: JobScript,
     pub(super) append: JobScript,
     pub(super) follow: JobScript,
-    pub(super) finish: JobScript,
+    pub(super) finish: PlainScript,
+    /// The same with last events: that is never plain.
+    pub(super) finish_with_events: JobScript,
     pub(super) hand_back: JobScript,
     pub(super) cancel: JobScript,
     pub(super) outbox: JobScript,
@@ -77,9 +93,13 @@ impl Scripts {
     pub(super) fn new(keys: &Keys, options: &StoreOptions) -> Self {
         let constants = constants(keys, options);
         let script = |own: &str| JobScript::new(&constants, "", own);
-        let plain = |plain: &str, own: &str| JobScript::new(&constants, plain, own);
+        let plain = |plain: &str, own: &str| PlainScript::new(&constants, plain, own);
+        let finish = include_str!("../../scripts/finish.lua");
         Self {
-            create: script(include_str!("../../scripts/create.lua")),
+            create: plain(
+                include_str!("../../scripts/plain/create.lua"),
+                include_str!("../../scripts/create.lua"),
+            ),
             restore: script(include_str!("../../scripts/restore.lua")),
             // Not about one job: all its own.
             published: Script::new(include_str!("../../scripts/published.lua")),
@@ -91,10 +111,8 @@ impl Scripts {
             renew: script(include_str!("../../scripts/renew.lua")),
             append: script(include_str!("../../scripts/append.lua")),
             follow: script(include_str!("../../scripts/follow.lua")),
-            finish: plain(
-                include_str!("../../scripts/plain/finish.lua"),
-                include_str!("../../scripts/finish.lua"),
-            ),
+            finish: plain(include_str!("../../scripts/plain/finish.lua"), finish),
+            finish_with_events: script(finish),
             hand_back: script(include_str!("../../scripts/hand_back.lua")),
             cancel: script(include_str!("../../scripts/cancel.lua")),
             outbox: script(include_str!("../../scripts/outbox.lua")),
@@ -107,31 +125,53 @@ impl Scripts {
     }
 }
 
-impl JobScript {
-    /// Puts in front of a script's own text what it names. What `plain` deals with returns before the parts: a call makes
-    /// only the functions that it comes by.
+impl PlainScript {
     fn new(constants: &[(&str, String)], plain: &str, own: &str) -> Self {
-        let mut texts = VecDeque::from([own.to_owned()]);
-        for (name, part) in PARTS.iter().rev() {
-            if texts.iter().any(|text| names(text, &format!("{name}("))) {
-                texts.push_front((*part).to_owned());
+        let keys: Vec<_> = JobKey::ALL.into_iter().filter(|(name, _)| names(plain, name)).collect();
+        let mut indexes = Vec::new();
+        let mut header = String::new();
+        for (name, key) in keys {
+            if let JobKey::Index(index) = key {
+                indexes.push(index);
+                header.push_str(&format!("local {name} = KEYS[{}]\n", indexes.len()));
             }
         }
-        texts.push_front(plain.to_owned());
-        texts.push_front(BASE.to_owned());
-        let named = |name: &str| texts.iter().any(|text| names(text, name));
-        let mut header = String::new();
-        for (name, value) in constants.iter().filter(|(name, _)| named(name)) {
-            header.push_str(&format!("local {name} = {value}\n"));
+        header.push_str(&format!("local INDEXES = {}\n", indexes.len()));
+        let plain_of_one = plain.replace("ARGV[", "ARGV[at + ");
+        let texts = [BASE, &SEVERAL.replace("\nPLAIN\n", &format!("\n{plain_of_one}\n"))];
+        let several = [named(constants, &texts), header, texts.concat()].concat();
+        Self { whole: JobScript::new(constants, plain, own), several: Script::new(&several), indexes }
+    }
+}
+
+impl JobScript {
+    /// Puts in front of a script's own text what it names.
+    fn new(constants: &[(&str, String)], plain: &str, own: &str) -> Self {
+        let mut texts = VecDeque::from([own]);
+        for (name, part) in PARTS.iter().rev() {
+            if texts.iter().any(|text| names(text, &format!("{name}("))) {
+                texts.push_front(part);
+            }
         }
-        let keys: Vec<_> = JobKey::ALL.into_iter().filter(|(name, _)| named(name)).collect();
+        texts.push_front(plain);
+        texts.push_front(BASE);
+        let texts = texts.make_contiguous();
+        let keys: Vec<_> =
+            JobKey::ALL.into_iter().filter(|(name, _)| texts.iter().any(|text| names(text, name))).collect();
+        let mut header = named(constants, texts);
         for (place, (name, _)) in (1..).zip(&keys) {
             header.push_str(&format!("local {name} = KEYS[{place}]\n"));
         }
-        texts.push_front(header);
-        let script = Script::new(&texts.into_iter().collect::<String>());
+        header.push_str("local ID = ARGV[1]\n");
+        let script = Script::new(&[header, texts.concat()].concat());
         Self { script, keys: keys.into_iter().map(|(_, key)| key).collect() }
     }
+}
+
+/// The constants that the texts name, each as a local.
+fn named(constants: &[(&str, String)], texts: &[&str]) -> String {
+    let named = constants.iter().filter(|(name, _)| texts.iter().any(|text| names(text, name)));
+    named.map(|(name, value)| format!("local {name} = {value}\n")).collect()
 }
 
 /// Whether the Lua text has this name, or this call (a name with its bracket). Comments count too: what they name comes
@@ -171,7 +211,6 @@ fn constants(keys: &Keys, options: &StoreOptions) -> Vec<(&'static str, String)>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::keys::Index;
 
     fn script(own: &str) -> JobScript {
         JobScript::new(&constants(&Keys::new("s"), &StoreOptions::default()), "", own)
@@ -181,7 +220,8 @@ mod tests {
     fn a_script_has_what_it_names_and_no_more() {
         let scripts = Scripts::new(&Keys::new("s"), &StoreOptions::default());
         let leases = JobKey::Index(Index::Leases);
-        assert_eq!(scripts.claim.keys, [JobKey::Job, JobKey::Events, leases]);
+        assert_eq!(scripts.claim.whole.keys, [JobKey::Job, JobKey::Events, leases]);
+        assert_eq!(scripts.claim.indexes, [Index::Leases]);
         assert_eq!(scripts.renew.keys, [JobKey::Job, leases]);
         assert_eq!(script("return JOBS .. OUTBOXES").keys, [JobKey::Index(Index::Jobs)]);
         // What a part calls comes along, before it.
