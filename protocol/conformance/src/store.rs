@@ -18,6 +18,7 @@ mod replies;
 mod retention;
 mod steps;
 mod sweep;
+mod together;
 mod watch;
 
 use protocol::ports::Store;
@@ -206,6 +207,11 @@ macro_rules! __every_store_rule {
                 a_worker_that_watches_for_a_cancel_wakes
                 watches_on_nothing_do_no_harm
                 a_pace_is_heard_of_when_a_job_has_ended
+            }
+            together {
+                many_jobs_at_once_are_recorded_each_by_itself
+                many_jobs_at_once_are_claimed_each_by_itself
+                many_attempts_at_once_end_each_by_itself
             }
             heal {
                 a_claim_restores_an_unknown_job

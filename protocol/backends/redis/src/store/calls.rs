@@ -2,9 +2,11 @@
 //! moment for jobs of the same shard is one call, as long as it is the plain case. On the server the call of a script costs as much as
 //! a command in it, and here as much as all that an attempt does besides.
 //!
-//! Who comes while nothing is under way goes at once; so nobody waits for company.
+//! Nobody waits for company: who comes while nothing is under way goes at once, and who comes while a call of the same group is
+//! under way goes with all others that did, when it is back.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -14,6 +16,7 @@ use protocol::ports::{Kind, PortError};
 use redis::{RedisWrite, Value};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
 
 use super::scripts::{JobScript, PlainScript, Scripts};
 use crate::connection::{Connection, evaluate};
@@ -26,6 +29,9 @@ const MOST: usize = 32;
 const BYTES: usize = 16 * 1024;
 /// What a script answers for a job that its plain case is not meant for.
 const ALONE: &str = "alone";
+
+/// Why a step wasn't tried.
+const SILENT: &str = "the server did not answer the call before it";
 
 /// A step of the way of every job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -77,6 +83,13 @@ struct Asked {
     job: JobId,
     arguments: Arguments<'static>,
     answer: oneshot::Sender<Result<Answer, PortError>>,
+}
+
+impl Asked {
+    fn refuse(self, kind: Kind, cause: &str) {
+        let error = PortError::new(kind, self.step.operation()).because(cause);
+        let _ = self.answer.send(Err(error));
+    }
 }
 
 impl Calls {
@@ -137,60 +150,76 @@ impl Drop for UnderWay<'_> {
     }
 }
 
-/// Sends on what comes, by step and shard.
+/// What may go together.
+type Group = (Step, u8);
+
+/// Sends on what comes. What comes for a group while a call of it is under way goes when that is back.
 async fn gather(server: Arc<Server>, mut asked: mpsc::UnboundedReceiver<Asked>) {
-    let mut all = Vec::new();
-    while asked.recv_many(&mut all, usize::MAX).await > 0 {
-        // Others that were woken together with the first ask now.
-        tokio::task::yield_now().await;
-        while let Ok(one) = asked.try_recv() {
-            all.push(one);
-        }
-        all.sort_by_key(group);
-        let mut rest = std::mem::take(&mut all).into_iter().peekable();
-        while let Some(first) = rest.next() {
-            let (of, mut some) = (group(&first), vec![first]);
-            while some.len() < MOST
-                && let Some(next) = rest.next_if(|next| group(next) == of)
-            {
-                some.push(next);
+    let (mut waiting, mut calls) = (BTreeMap::<Group, Vec<Asked>>::new(), JoinSet::new());
+    // Whose call is under way.
+    let mut busy = BTreeMap::new();
+    let put = |waiting: &mut BTreeMap<Group, Vec<Asked>>, one: Asked| {
+        waiting.entry((one.step, one.job.shard(SHARDS))).or_default().push(one);
+    };
+    loop {
+        tokio::select! {
+            first = asked.recv() => {
+                let Some(first) = first else { return };
+                put(&mut waiting, first);
+                // Others that were woken together with the first ask now.
+                tokio::task::yield_now().await;
+                while let Ok(one) = asked.try_recv() {
+                    put(&mut waiting, one);
+                }
             }
-            tokio::spawn(server.clone().send(of.0, some));
+            Some(ended) = calls.join_next_with_id() => {
+                let (task, silent) = ended.unwrap_or_else(|error| (error.id(), false));
+                let group = busy.extract_if(.., |_, of| *of == task).next().map(|(group, _)| group);
+                if let Some(some) = group.filter(|_| silent).and_then(|group| waiting.remove(&group)) {
+                    // They have waited for the same answer, and who asks waits for one call and no longer.
+                    some.into_iter().for_each(|asked| asked.refuse(Kind::Timeout, SILENT));
+                }
+            }
         }
+        for (group, some) in &mut waiting {
+            if !busy.contains_key(group) {
+                let rest = some.split_off(some.len().min(MOST));
+                let (server, group, some) = (server.clone(), *group, std::mem::replace(some, rest));
+                let call = calls.spawn(async move { server.send(group.0, some).await });
+                busy.insert(group, call.id());
+            }
+        }
+        waiting.retain(|_, some| !some.is_empty());
     }
 }
 
-fn group(asked: &Asked) -> (Step, u8) {
-    (asked.step, asked.job.shard(SHARDS))
-}
-
 impl Server {
-    /// Sends steps of one kind about jobs of one shard, and hands out the answers.
-    async fn send(self: Arc<Self>, step: Step, some: Vec<Asked>) {
+    /// Sends steps of one kind about jobs of one shard, and hands out the answers. True if there came none in time.
+    async fn send(&self, step: Step, some: Vec<Asked>) -> bool {
         let told = if some.len() > 1 { self.several(step, &some).await } else { Ok(Vec::new()) };
         let told = match told {
             Ok(told) => told,
-            Err(error) => {
-                for asked in some {
-                    let error = PortError::new(error.kind, error.operation).because(cause(&error));
-                    let _ = asked.answer.send(Err(error));
-                }
-                return;
+            Err(PortError { kind, source, .. }) => {
+                let cause = source.map(|source| source.to_string()).unwrap_or_default();
+                some.into_iter().for_each(|asked| asked.refuse(kind, &cause));
+                return kind == Kind::Timeout;
             }
         };
         let mut told = told.into_iter();
-        join_all(some.into_iter().map(|asked| {
-            let (server, told) = (&self, told.next().filter(|text| text != ALONE));
+        let answers = some.into_iter().map(|asked| {
+            let told = told.next().filter(|text| text != ALONE);
             async move {
                 let answer = match told {
                     Some(text) => Ok(Answer::of(step.operation(), &text)),
-                    None => server.whole(step, asked.job, &asked.arguments).await,
+                    None => self.whole(step, asked.job, &asked.arguments).await,
                 };
+                let silent = answer.as_ref().is_err_and(|error| error.kind == Kind::Timeout);
                 // Who asked may have gone.
                 let _ = asked.answer.send(answer);
+                silent
             }
-        }))
-        .await;
+        });
+        join_all(answers).await.contains(&true)
     }
 
     /// The plain case for several jobs of a shard.
@@ -234,11 +263,6 @@ impl Server {
             text => Ok(Answer::of(operation, &read::<String>(operation, Some(text))?)),
         }
     }
-}
-
-/// What an error says besides its kind, for others that it befell as well.
-fn cause(error: &PortError) -> String {
-    error.source.as_ref().map(ToString::to_string).unwrap_or_default()
 }
 
 /// What a script returned: a word that says what it did, and more.

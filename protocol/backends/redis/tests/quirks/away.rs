@@ -3,7 +3,9 @@
 use std::time::{Duration, Instant};
 
 use conformance::unique;
+use futures_util::future::join_all;
 use protocol::isolation::Isolation;
+use protocol::job::JobSpec;
 use protocol::ports::{Claim, Kind, PortError, Retry};
 
 use crate::proxy::{Mode, Proxy};
@@ -136,5 +138,32 @@ async fn connections_end_with_the_backend() {
     drop((backend, store));
     proxy.connections(0).await;
     drop(watches);
+    clean(&prefix).await;
+}
+
+#[tokio::test]
+async fn steps_that_go_together_fail_soon_and_work_again() {
+    let (prefix, proxy) = (unique(), Proxy::start(Mode::Open).await);
+    let store = backend(&proxy.url(), &prefix).store();
+    let first = job();
+    let specs: Vec<_> =
+        (0..50).map(|_| JobSpec { id: first.id.generate_beside(), ..first.clone() }).collect();
+    for mode in [Mode::Cut, Mode::Silent] {
+        store.ping().await.unwrap();
+        proxy.set(mode);
+        join_all(specs.iter().map(|spec| fails(store.create(new(spec))))).await;
+        proxy.set(Mode::Open);
+        until("the server is found", || async { store.ping().await.ok() }).await;
+    }
+    // The server may lose its scripts at any time.
+    let mut raw = raw().await;
+    redis::cmd("SCRIPT").arg("FLUSH").exec_async(&mut raw).await.unwrap();
+    join_all(specs.iter().map(async |spec| store.create(new(spec)).await.unwrap())).await;
+    let claims = join_all(
+        specs.iter().map(|spec| async { store.claim(spec, &worker(), Isolation::Sandbox).await.unwrap() }),
+    );
+    for claim in claims.await {
+        assert!(matches!(claim, Claim::Granted { attempt: 1, .. }));
+    }
     clean(&prefix).await;
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use conformance::unique;
+use futures_util::future::join_all;
 use protocol::event::{EventBatch, EventKind, NewEvent};
 use protocol::isolation::Isolation;
 use protocol::job::JobSpec;
@@ -150,5 +151,32 @@ async fn the_server_drops_what_is_finished_by_itself() {
     store.claim(&spec, &worker(), Isolation::None).await.unwrap();
     store.finish(&spec, 1, &success()).await.unwrap();
     assert!(lives("job").await > 0);
+    clean(&prefix).await;
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_one_job_is_nothing_to_those_that_go_together_with_it() {
+    let prefix = unique();
+    let (store, mut raw) = (backend(&url(), &prefix).store(), raw().await);
+    let first = job();
+    let specs: Vec<_> =
+        (0..50).map(|_| JobSpec { id: first.id.generate_beside(), ..first.clone() }).collect();
+    join_all(specs.iter().map(async |spec| store.create(new(spec)).await.unwrap())).await;
+    let shard = format!("{prefix}:{{{:02}}}", first.id.shard(16));
+    for spec in specs.iter().step_by(10) {
+        redis::cmd("SET")
+            .arg(format!("{shard}:job:{}", spec.id))
+            .arg("x")
+            .exec_async(&mut raw)
+            .await
+            .unwrap();
+    }
+    let claim = async |spec| store.claim(spec, &worker(), Isolation::Sandbox).await;
+    for (n, claim) in join_all(specs.iter().map(claim)).await.into_iter().enumerate() {
+        match claim {
+            Ok(claim) => assert!(n % 10 != 0 && matches!(claim, Claim::Granted { attempt: 1, .. }), "{n}"),
+            Err(_) => assert_eq!(n % 10, 0),
+        }
+    }
     clean(&prefix).await;
 }
