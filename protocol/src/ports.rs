@@ -16,5 +16,5 @@ pub use queue::{Capabilities, Consumer, Delivery, Depth, Queue, Receipt};
 pub use registry::{Published, PutSecret, Registry, SecretInfo};
 pub use store::{
     Appended, Cancelled, Claim, Confirmed, Created, EventsPage, Finish, Finished, Idempotency, JobFilter,
-    JobsPage, NewJob, Renewal, Store, StoreOptions,
+    JobsPage, NewJob, Offers, Renewal, Store, StoreOptions,
 };

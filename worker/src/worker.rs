@@ -4,9 +4,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use protocol::id::WorkerId;
-use protocol::job::Priority;
-use protocol::ports::{Consumer, Delivery};
+use protocol::id::{Lane, WorkerId};
+use protocol::job::{JobSpec, Priority};
+use protocol::ports::{Consumer, Delivery, Offers, Receipt};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
@@ -28,6 +28,7 @@ const LAST_WORDS: Duration = Duration::from_secs(5);
 /// A worker that is ready to run.
 pub struct Worker {
     consumer: Box<dyn Consumer>,
+    lanes: Vec<Lane>,
     bench: Arc<Bench>,
     drain: Duration,
     status: Status,
@@ -87,7 +88,7 @@ impl Worker {
             draining: CancellationToken::new(),
             interrupt: CancellationToken::new(),
         });
-        Ok(Self { consumer, bench, drain: options.drain, status })
+        Ok(Self { consumer, lanes: options.lanes, bench, drain: options.drain, status })
     }
 
     /// A shared view of this worker.
@@ -116,6 +117,7 @@ impl Worker {
         check.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let bench = self.bench.clone();
         let mut ceiling = bench.ahead.ceiling();
+        let mut offers = bench.ports.store.offers(&bench.id, &self.lanes);
         loop {
             bench.metrics.waiting_jobs.set(i64::try_from(waiting.len()).unwrap_or(i64::MAX));
             let wanted = bench.ahead.ceiling();
@@ -138,13 +140,21 @@ impl Worker {
                 },
                 () = bench.ahead.room(), if waiting.any() => {
                     let Some(delivery) = waiting.next() else { continue };
-                    let entry = Entry::of(bench.clone());
-                    self.status.taken();
-                    running.spawn(async move { attempt::run(&entry.bench.clone(), delivery, entry).await });
+                    self.begin(delivery, running);
+                }
+                // While there is nothing to do: what waits has waited for longer.
+                job = offered(&mut offers), if !waiting.any() && bench.slots.available_permits() > 0 => {
+                    self.begin(Delivery::new(job, false, Box::new(Offered)), running);
                 }
                 _ = check.tick(), if waiting.any() => waiting.give_back(),
             }
         }
+    }
+
+    fn begin(&self, delivery: Delivery, running: &mut JoinSet<()>) {
+        let entry = Entry::of(self.bench.clone());
+        self.status.taken();
+        running.spawn(async move { attempt::run(&entry.bench.clone(), delivery, entry).await });
     }
 
     /// The order of stopping, and why:
@@ -171,6 +181,25 @@ impl Worker {
         }
         running.shutdown().await;
     }
+}
+
+/// The next job that is offered; none where the store makes no offers.
+async fn offered(offers: &mut Option<Box<dyn Offers>>) -> JobSpec {
+    match offers {
+        Some(offers) => offers.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The receipt of a job that was offered: the queue brings it too, and has nothing to hear of this. Should the job have to
+/// go on, its mark in the outbox says so.
+#[derive(Debug)]
+struct Offered;
+
+impl Receipt for Offered {
+    fn ack(self: Box<Self>) {}
+    fn release(self: Box<Self>) {}
+    fn dead_letter(self: Box<Self>, _reason: &str) {}
 }
 
 async fn all(running: &mut JoinSet<()>) {

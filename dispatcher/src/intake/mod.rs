@@ -23,6 +23,7 @@ pub(crate) use parse::{empty_object, invalid, read, read_outside, read_part};
 
 use crate::access::{Caller, Verb};
 use crate::dispatcher::Dispatcher;
+use crate::trouble;
 use create::Recorded;
 use resolve::Run;
 
@@ -128,6 +129,7 @@ async fn record(
 
     let draft = run.version.is_none().then_some(&run);
     let idempotency = create::idempotency(&submit, &origin, draft)?;
+    let beside = origin.beside;
     let spec = create::spec(caller, &run, submit, origin, times, now);
     if !dispatcher.see_lane(&spec.lane) {
         return Err(Problem::at(
@@ -137,7 +139,19 @@ async fn record(
         ));
     }
     let watch = dispatcher.store().watch(spec.id);
-    match create::record(&**dispatcher.store(), spec, idempotency).await? {
+    // A worker with nothing to do may start a single job before the queue has it. Where a key decides whose job it is, there is
+    // nothing to offer yet.
+    let offered = (beside.is_none() && idempotency.is_none() && spec.run_at.is_none())
+        .then(|| (spec.id, spec.lane.clone()));
+    let offer = async {
+        if let Some((job, lane)) = offered
+            && let Err(error) = dispatcher.store().offer(job, &lane).await
+        {
+            tracing::debug!(%job, cause = trouble::causes(&error), "not offered; the queue brings it");
+        }
+    };
+    let (recorded, ()) = tokio::join!(create::record(&**dispatcher.store(), spec, idempotency), offer);
+    match recorded? {
         Recorded::New(job) => {
             dispatcher.metrics().accepted();
             Ok(Accepted { job, watch: Some(watch) })

@@ -12,6 +12,7 @@ mod finish;
 mod heal;
 mod lease;
 mod list;
+mod offers;
 mod outbox;
 mod read;
 mod replies;
@@ -212,6 +213,12 @@ macro_rules! __every_store_rule {
                 many_jobs_at_once_are_recorded_each_by_itself
                 many_jobs_at_once_are_claimed_each_by_itself
                 many_attempts_at_once_end_each_by_itself
+            }
+            offers {
+                an_offer_that_nobody_waits_for_is_none
+                an_offer_is_told_to_one_worker_that_serves_the_lane
+                an_offer_of_what_is_no_job_of_the_lane_is_passed_over
+                a_worker_is_offered_one_job_after_the_other
             }
             heal {
                 a_claim_restores_an_unknown_job

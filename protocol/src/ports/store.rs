@@ -24,7 +24,7 @@ use async_trait::async_trait;
 use super::PortError;
 use crate::event::{Event, EventBatch};
 use crate::hub::Watch;
-use crate::id::{ActionName, ContentHash, JobId, TenantId, WorkerId};
+use crate::id::{ActionName, ContentHash, JobId, Lane, TenantId, WorkerId};
 use crate::isolation::Isolation;
 use crate::job::{Job, JobSpec};
 use crate::outcome::{Outcome, Verdict};
@@ -101,6 +101,20 @@ pub trait Store: Send + Sync {
     /// renews to learn whether it must stop.
     fn watch_cancel(&self, job: JobId) -> Watch;
 
+    /// Tells one worker that waits for [`Store::offers`] of the lane, if there is one, that this job is being recorded. A hint,
+    /// and nothing more: the worker may start the job before the queue brings it, if `claim` says so, and the queue must bring it
+    /// all the same. May be called beside `create`. True if somebody was told.
+    async fn offer(&self, job: JobId, lane: &Lane) -> Result<bool, PortError> {
+        let _ = (job, lane);
+        Ok(false)
+    }
+
+    /// What is offered to this worker, which serves these lanes; `None` where the backend makes no offers.
+    fn offers(&self, worker: &WorkerId, lanes: &[Lane]) -> Option<Box<dyn Offers>> {
+        let _ = (worker, lanes);
+        None
+    }
+
     /// Jobs whose outbox mark is older than `age`, to be published again. Takes them: another caller gets
     /// them again only after a further `age`. Marks of jobs that are no longer queued are dropped.
     async fn outbox(&self, age: Duration, limit: usize) -> Result<Vec<JobSpec>, PortError>;
@@ -130,6 +144,14 @@ pub trait Store: Send + Sync {
 
     /// Whether reading and writing would work now: an answer within two seconds.
     async fn ping(&self) -> Result<(), PortError>;
+}
+
+/// Jobs that are offered to a worker as soon as they are recorded.
+#[async_trait]
+pub trait Offers: Send {
+    /// Waits for an offer: until then the worker counts as one with nothing to do. Safe to cancel; an offer that comes while
+    /// nobody waits is lost, as any may be.
+    async fn next(&mut self) -> JobSpec;
 }
 
 /// Times and limits that a store keeps. The same for every process of an installation.

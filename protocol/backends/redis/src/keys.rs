@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use protocol::id::{ActionName, ContentHash, JobId, TenantId};
+use protocol::id::{ActionName, ContentHash, JobId, Lane, TenantId};
 use redis::{Cmd, RedisWrite};
 use sha2::{Digest, Sha256};
 
@@ -135,6 +135,16 @@ impl Keys {
     /// The channel that tells that an action or an API key has changed.
     pub(crate) fn changed(&self) -> String {
         format!("{}:changed", self.prefix)
+    }
+
+    /// The workers of a lane that have nothing to do: a set of their names.
+    pub(crate) fn idle(&self, lane: &Lane) -> String {
+        format!("{}:idle:{lane}", self.prefix)
+    }
+
+    /// What stands before a worker's name in the channel of what is offered to it.
+    pub(crate) fn offers(&self) -> String {
+        format!("{}:offer:", self.prefix)
     }
 
     /// What `ping` writes.

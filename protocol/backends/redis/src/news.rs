@@ -58,6 +58,11 @@ impl Wakeups {
         }
     }
 
+    /// What subscriptions are made of.
+    pub(crate) fn client(&self) -> Client {
+        self.client.clone()
+    }
+
     /// A watch that wakes when the job changes.
     pub(crate) fn watch(&self, job: JobId) -> Watch {
         self.on(&self.changes, job)

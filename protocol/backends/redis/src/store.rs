@@ -4,6 +4,7 @@ mod attempts;
 mod calls;
 mod create;
 mod list;
+mod offers;
 mod read;
 mod record;
 mod scripts;
@@ -15,13 +16,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use protocol::event::EventBatch;
 use protocol::hub::Watch;
-use protocol::id::{ContentHash, JobId, TenantId, WorkerId};
+use protocol::id::{ContentHash, JobId, Lane, TenantId, WorkerId};
 use protocol::isolation::Isolation;
 use protocol::job::{Job, JobSpec};
 use protocol::pace::PaceKey;
 use protocol::ports::{
     Appended, Cancelled, Claim, Confirmed, Created, EventsPage, Finish, Finished, JobFilter, JobsPage,
-    NewJob, PortError, Renewal, Store, StoreOptions,
+    NewJob, Offers, PortError, Renewal, Store, StoreOptions,
 };
 use redis::Client;
 
@@ -29,6 +30,7 @@ use crate::connection::Connection;
 use crate::keys::Keys;
 use crate::news::Wakeups;
 use calls::{Answer, Calls};
+use offers::Offering;
 use scripts::{JobScript, Scripts};
 
 /// Jobs and events on Redis.
@@ -37,6 +39,7 @@ pub(crate) struct RedisStore {
     keys: Keys,
     scripts: Arc<Scripts>,
     calls: Calls,
+    offering: Offering,
     news: Wakeups,
     options: StoreOptions,
 }
@@ -51,7 +54,7 @@ impl RedisStore {
         let scripts = Arc::new(Scripts::new(&keys, &options));
         let news = Wakeups::new(client, &keys);
         let calls = Calls::new(connection.clone(), keys.clone(), scripts.clone());
-        Self { connection, keys, scripts, calls, news, options }
+        Self { connection, keys, scripts, calls, offering: Offering::new(), news, options }
     }
 
     /// Runs a job script: its keys and first argument follow from the job.
@@ -126,6 +129,14 @@ impl Store for RedisStore {
 
     async fn list(&self, tenant: &TenantId, filter: &JobFilter) -> Result<JobsPage, PortError> {
         self.list_jobs(tenant, filter).await
+    }
+
+    async fn offer(&self, job: JobId, lane: &Lane) -> Result<bool, PortError> {
+        self.offer_job(job, lane).await
+    }
+
+    fn offers(&self, worker: &WorkerId, lanes: &[Lane]) -> Option<Box<dyn Offers>> {
+        Some(Box::new(self.offers_to(worker, lanes)))
     }
 
     fn pace(&self, content: &ContentHash) -> Option<Duration> {

@@ -5,12 +5,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use protocol::event::EventBatch;
 use protocol::hub::Watch;
-use protocol::id::{ContentHash, JobId, TenantId, WorkerId};
+use protocol::id::{ContentHash, JobId, Lane, TenantId, WorkerId};
 use protocol::isolation::Isolation;
 use protocol::job::{Job, JobSpec};
 use protocol::ports::{
     Appended, Cancelled, Claim, Confirmed, Created, EventsPage, Finish, Finished, JobFilter, JobsPage,
-    NewJob, PortError, Renewal, Store,
+    NewJob, Offers, PortError, Renewal, Store,
 };
 
 use crate::around::{Around, Wrapped};
@@ -70,6 +70,14 @@ impl<A: Around> Store for Wrapped<dyn Store, A> {
 
     async fn list(&self, tenant: &TenantId, filter: &JobFilter) -> Result<JobsPage, PortError> {
         self.around.call("store.list", self.inner.list(tenant, filter)).await
+    }
+
+    async fn offer(&self, job: JobId, lane: &Lane) -> Result<bool, PortError> {
+        self.around.call("store.offer", self.inner.offer(job, lane)).await
+    }
+
+    fn offers(&self, worker: &WorkerId, lanes: &[Lane]) -> Option<Box<dyn Offers>> {
+        self.inner.offers(worker, lanes)
     }
 
     fn pace(&self, content: &ContentHash) -> Option<Duration> {

@@ -60,7 +60,7 @@ impl Step {
 }
 
 /// What a script takes behind the job's id.
-pub(super) type Arguments<'a> = Vec<Cow<'a, str>>;
+pub(super) type Arguments = Vec<Cow<'static, str>>;
 
 /// Calls scripts.
 pub(super) struct Calls {
@@ -81,7 +81,7 @@ struct Server {
 struct Asked {
     step: Step,
     job: JobId,
-    arguments: Arguments<'static>,
+    arguments: Arguments,
     answer: oneshot::Sender<Result<Answer, PortError>>,
 }
 
@@ -118,7 +118,7 @@ impl Calls {
         &self,
         step: Step,
         job: JobId,
-        arguments: Arguments<'static>,
+        arguments: Arguments,
     ) -> Result<Answer, PortError> {
         let first = UnderWay::begin(&self.under_way);
         if first.alone || arguments.iter().map(|text| text.len()).sum::<usize>() > BYTES {
@@ -239,7 +239,12 @@ impl Server {
         self.connection.script(step.operation(), several, &call).await
     }
 
-    async fn whole(&self, step: Step, job: JobId, arguments: &[Cow<'_, str>]) -> Result<Answer, PortError> {
+    async fn whole(
+        &self,
+        step: Step,
+        job: JobId,
+        arguments: &[Cow<'static, str>],
+    ) -> Result<Answer, PortError> {
         let arguments: Vec<&str> = arguments.iter().map(|text| &**text).collect();
         self.run(step.operation(), &step.script(&self.scripts).whole, job, &arguments).await
     }
