@@ -286,6 +286,7 @@ fn redis(servers: &Servers) -> Vec<u8> {
             if kind == 'string' then add({ redis.call('GET', key) })
             elseif kind == 'hash' then add(redis.call('HGETALL', key))
             elseif kind == 'list' then add(redis.call('LRANGE', key, 0, -1))
+            elseif kind == 'set' then add(redis.call('SMEMBERS', key))
             elseif kind == 'zset' then add(redis.call('ZRANGE', key, 0, -1))
             else error('a kind that is not looked into: ' .. kind) end
         end

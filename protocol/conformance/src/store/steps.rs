@@ -116,11 +116,21 @@ impl Fixture {
 
     /// The job, which must be there; the same to who has read it before, whatever it was then.
     pub(super) async fn read(&self, spec: &JobSpec) -> Job {
-        let job = self.get(&spec.tenant, spec.id).await.unwrap().expect("the job is there");
-        let (attempts, result) = (Vec::new(), None);
-        let before = Job { state: JobState::Running, attempts, result, last_seq: 0, ..job.clone() };
-        assert_eq!(self.again(&before).await.unwrap().as_ref(), Some(&job));
-        job
+        loop {
+            let job = self.get(&spec.tenant, spec.id).await.unwrap().expect("the job is there");
+            let (attempts, result) = (Vec::new(), None);
+            let before = Job { state: JobState::Running, attempts, result, last_seq: 0, ..job.clone() };
+            let again = self.again(&before).await.unwrap();
+            if again.as_ref() == Some(&job) {
+                return job;
+            }
+            // Others may have changed it between the two.
+            assert_ne!(
+                self.get(&spec.tenant, spec.id).await.unwrap().as_ref(),
+                Some(&job),
+                "read again: {again:?}"
+            );
+        }
     }
 
     /// The jobs of a sweep's answer.
