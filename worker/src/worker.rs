@@ -4,6 +4,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use protocol::id::{Lane, WorkerId};
 use protocol::job::{JobSpec, Priority};
 use protocol::ports::{Consumer, Delivery, Offers, Receipt};
@@ -117,7 +119,10 @@ impl Worker {
         check.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let bench = self.bench.clone();
         let mut ceiling = bench.ahead.ceiling();
-        let mut offers = bench.ports.store.offers(&bench.id, &self.lanes);
+        let mut offered = match bench.ports.store.offers(&bench.id, &self.lanes) {
+            Some(offers) => next_of(offers),
+            None => std::future::pending().boxed(),
+        };
         loop {
             bench.metrics.waiting_jobs.set(i64::try_from(waiting.len()).unwrap_or(i64::MAX));
             let wanted = bench.ahead.ceiling();
@@ -143,7 +148,8 @@ impl Worker {
                     self.begin(delivery, running);
                 }
                 // While there is nothing to do: what waits has waited for longer.
-                job = offered(&mut offers), if !waiting.any() && bench.slots.available_permits() > 0 => {
+                (offers, job) = &mut offered, if !waiting.any() && bench.slots.available_permits() > 0 => {
+                    offered = next_of(offers);
                     self.begin(Delivery::new(job, false, Box::new(Offered)), running);
                 }
                 _ = check.tick(), if waiting.any() => waiting.give_back(),
@@ -183,12 +189,13 @@ impl Worker {
     }
 }
 
-/// The next job that is offered; none where the store makes no offers.
-async fn offered(offers: &mut Option<Box<dyn Offers>>) -> JobSpec {
-    match offers {
-        Some(offers) => offers.next().await,
-        None => std::future::pending().await,
+/// The next job that is offered. It stays while others are taken: what it has begun to read isn't lost.
+fn next_of(mut offers: Box<dyn Offers>) -> BoxFuture<'static, (Box<dyn Offers>, JobSpec)> {
+    async move {
+        let job = offers.next().await;
+        (offers, job)
     }
+    .boxed()
 }
 
 /// The receipt of a job that was offered: the queue brings it too, and has nothing to hear of this. Should the job have to
