@@ -8,8 +8,8 @@ from .failure import Failure
 
 # protocol/src/json.rs
 DEPTH = 64
-# What is told of the way to what doesn't fit.
-PATH_CHARS = 4096
+# What is told of the way to what lies too deep.
+PATH_CHARS = 200
 # Integers below fit into a number of JSON without a further look.
 LARGE = 2**63
 # Made once: `json.dumps` would make one for each value.
@@ -31,9 +31,10 @@ def encode(value: Any, what: str, limit: int) -> bytes:
 class _Unfit(Exception):
     """What was found that doesn't fit. Who sees it pass adds where: places cost nothing where all fits."""
 
-    def __init__(self, found: str) -> None:
+    def __init__(self, found: str, path_chars: int | None = None) -> None:
         super().__init__(found)
         self.found = found
+        self.path_chars = path_chars
         self.path = ""
 
     def below(self, key: Any) -> "_Unfit":
@@ -43,7 +44,7 @@ class _Unfit(Exception):
 
     def failure(self, what: str) -> Failure:
         """What the handler is told."""
-        path = self.path[:PATH_CHARS]
+        path = self.path[: self.path_chars]
         place = f" at {path}" if path else ""
         return Failure("output_not_json", f"{what} has{place} {self.found}", pointer=path)
 
@@ -84,7 +85,7 @@ def _check(value: Any, depth: int) -> None:
 
 def _check_depth(depth: int) -> None:
     if depth >= DEPTH:
-        raise _Unfit(f"more than {DEPTH} levels (or itself)")
+        raise _Unfit(f"more than {DEPTH} levels (or itself)", PATH_CHARS)
 
 
 def _check_number(number: int) -> None:

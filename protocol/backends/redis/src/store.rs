@@ -29,9 +29,9 @@ use redis::Client;
 use crate::connection::Connection;
 use crate::keys::Keys;
 use crate::news::Wakeups;
-use calls::{Answer, Calls};
+use calls::Calls;
 use offers::Offering;
-use scripts::{JobScript, Scripts};
+use scripts::Scripts;
 
 /// Jobs and events on Redis.
 pub(crate) struct RedisStore {
@@ -55,17 +55,6 @@ impl RedisStore {
         let news = Wakeups::new(client, &keys);
         let calls = Calls::new(connection.clone(), keys.clone(), scripts.clone());
         Self { connection, keys, scripts, calls, offering: Offering::new(), news, options }
-    }
-
-    /// Runs a job script: its keys and first argument follow from the job.
-    async fn run(
-        &self,
-        operation: &'static str,
-        script: &JobScript,
-        job: JobId,
-        arguments: &[&str],
-    ) -> Result<Answer, PortError> {
-        self.calls.run(operation, script, job, arguments).await
     }
 }
 

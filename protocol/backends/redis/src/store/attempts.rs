@@ -126,11 +126,11 @@ impl RedisStore {
             arguments.extend(events(&finish.last));
         }
         let script = if ends { &self.scripts.finish_with_events } else { &self.scripts.hand_back };
-        self.run("store.finish", script, spec.id, &arguments).await
+        self.calls.run("store.finish", script, spec.id, &arguments).await
     }
 
     pub(super) async fn cancel_job(&self, tenant: &TenantId, job: JobId) -> Result<Cancelled, PortError> {
-        let answer = self.run("store.cancel", &self.scripts.cancel, job, &[tenant.as_str()]).await?;
+        let answer = self.calls.run("store.cancel", &self.scripts.cancel, job, &[tenant.as_str()]).await?;
         match answer.word() {
             "now" => Ok(Cancelled::Now),
             "asked" => Ok(Cancelled::Asked),
@@ -150,12 +150,12 @@ impl RedisStore {
         attempt: u32,
         arguments: &[&str],
     ) -> Result<Answer, PortError> {
-        let answer = self.run(operation, script, spec.id, arguments).await?;
+        let answer = self.calls.run(operation, script, spec.id, arguments).await?;
         if answer.word() != "unknown" {
             return Ok(answer);
         }
         self.restore(operation, spec, attempt).await?;
-        self.run(operation, script, spec.id, arguments).await
+        self.calls.run(operation, script, spec.id, arguments).await
     }
 
     async fn restore(&self, operation: &'static str, spec: &JobSpec, attempt: u32) -> Result<(), PortError> {
@@ -163,7 +163,7 @@ impl RedisStore {
         let attempt = attempt.to_string();
         let whole = record::arguments(spec);
         let whole: Vec<&str> = whole.iter().map(String::as_str).chain([attempt.as_str()]).collect();
-        self.run(operation, &self.scripts.restore, spec.id, &whole).await?;
+        self.calls.run(operation, &self.scripts.restore, spec.id, &whole).await?;
         Ok(())
     }
 }

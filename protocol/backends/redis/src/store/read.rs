@@ -53,7 +53,7 @@ impl RedisStore {
     ) -> Result<Option<EventsPage>, PortError> {
         match self.read_page(tenant, job, after, limit).await? {
             Some((page, false)) if !page.ended => {
-                self.run("store.events", &self.scripts.follow, job, &[]).await?;
+                self.calls.run("store.events", &self.scripts.follow, job, &[]).await?;
                 Ok(self.read_page(tenant, job, after, limit).await?.map(|(page, _)| page))
             }
             page => Ok(page.map(|(page, _)| page)),

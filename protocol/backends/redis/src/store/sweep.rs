@@ -77,7 +77,7 @@ impl RedisStore {
         let sweep = Sweep::of("store.replies", Index::Replies, age, limit);
         let age = &millis(age);
         self.fill(sweep, |entry| async move {
-            let answer = self.run(sweep.operation, &self.scripts.reply, entry.job, &[age]).await?;
+            let answer = self.calls.run(sweep.operation, &self.scripts.reply, entry.job, &[age]).await?;
             if answer.word() != "taken" {
                 return Ok(None);
             }
@@ -92,7 +92,8 @@ impl RedisStore {
     pub(super) async fn sweep_finished(&self, limit: usize) -> Result<usize, PortError> {
         let sweep = Sweep { base: KEPT, ..Sweep::of("store.remove_old", Index::Ends, Duration::ZERO, limit) };
         let removed = self.fill(sweep, |entry| async move {
-            let answer = self.run(sweep.operation, &self.scripts.remove, entry.job, &[&entry.member]).await?;
+            let answer =
+                self.calls.run(sweep.operation, &self.scripts.remove, entry.job, &[&entry.member]).await?;
             Ok((answer.word() == "taken").then_some(()))
         });
         Ok(removed.await?.len())
@@ -117,7 +118,7 @@ impl RedisStore {
             let Some(spec) = self.spec(sweep, &entry).await? else { return Ok(None) };
             let arguments = arguments(&spec);
             let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-            let answer = self.run(sweep.operation, script, spec.id, &arguments).await?;
+            let answer = self.calls.run(sweep.operation, script, spec.id, &arguments).await?;
             Ok((answer.word() == "taken").then_some(spec))
         })
         .await
