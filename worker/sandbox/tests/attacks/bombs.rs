@@ -78,6 +78,8 @@ async fn fills_the_disk(stage: &mut Stage) {
 }
 
 async fn fills_the_disk_with_files(stage: &mut Stage) {
+    // On a machine that is busy the slot is replaced before all of them are removed.
+    stage.may_cost_the_slot();
     let told = stage.inside().await;
     for directory in ["/tmp", "/dev/shm"] {
         assert_eq!(told[directory]["error"], "ENOSPC");
@@ -212,6 +214,8 @@ async fn reports_progress_without_end(stage: &mut Stage) {
 }
 
 async fn imports_without_end(stage: &mut Stage) {
+    // On a machine that is busy the slot is replaced before thousands of files are removed.
+    stage.may_cost_the_slot();
     let ran = stage.ran(json!({}), Given::default()).await;
     assert!(matches!(ran.ending, Ending::Failed { .. } | Ending::Returned(_)), "{:?}", ran.ending);
     let _: Vec<&Value> = ran.of_kind("log");
