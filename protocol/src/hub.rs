@@ -1,7 +1,8 @@
 //! Waking those who wait for a job to change, inside one process.
 //!
 //! A wake-up carries no data: who is woken reads the store again. So a lost or a needless wake-up does
-//! no harm, and a backend may wake everybody after it was disconnected.
+//! no harm, and a backend may wake everybody after it was disconnected. Only what a backend was told of an end, which never
+//! changes, may be kept with it, so that the backend needn't read it for those who wait.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -26,6 +27,7 @@ struct Place {
 struct Count {
     changes: u64,
     ends: u64,
+    end: Option<Arc<str>>,
 }
 
 /// What happened to a job, as far as whoever wakes knows.
@@ -38,10 +40,11 @@ pub enum News {
 }
 
 impl Place {
-    fn tell(&self, news: News) {
+    fn tell(&self, news: News, end: Option<&str>) {
         self.news.send_modify(|count| {
             count.changes += 1;
             count.ends += u64::from(news == News::End);
+            count.end = end.map(Arc::from).or(count.end.take());
         });
     }
 }
@@ -73,18 +76,33 @@ impl Hub {
 
     /// Wakes those who watch `job` for such news.
     pub fn wake(&self, job: JobId, news: News) {
-        let place = self.lock().get(&job).and_then(Weak::upgrade);
-        if let Some(place) = place {
-            place.tell(news);
+        if let Some(place) = self.place(job) {
+            place.tell(news, None);
         }
+    }
+
+    /// Wakes those who watch `job` for its end, and keeps what was told of it as long as somebody does.
+    pub fn wake_for_end(&self, job: JobId, told: &str) {
+        if let Some(place) = self.place(job) {
+            place.tell(News::End, Some(told));
+        }
+    }
+
+    /// What was told of the job's end, if somebody watches it who was woken for that.
+    pub fn told(&self, job: JobId) -> Option<Arc<str>> {
+        self.place(job)?.news.borrow().end.clone()
     }
 
     /// Wakes everyone: after news may have been missed.
     pub fn wake_all(&self) {
         let places: Vec<_> = self.lock().values().filter_map(Weak::upgrade).collect();
         for place in places {
-            place.tell(News::End);
+            place.tell(News::End, None);
         }
+    }
+
+    fn place(&self, job: JobId) -> Option<Arc<Place>> {
+        self.lock().get(&job).and_then(Weak::upgrade)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<JobId, Weak<Place>>> {
@@ -152,6 +170,20 @@ mod tests {
         hub.wake(job, News::Change);
         watch.ended().await;
         assert!(sleeps(&mut watch).await);
+    }
+
+    #[tokio::test]
+    async fn what_was_told_of_an_end_stays_as_long_as_the_job_is_watched() {
+        let (hub, job) = (Hub::default(), JobId::generate());
+        hub.wake_for_end(job, "nobody hears it");
+        assert_eq!(hub.told(job), None);
+        let mut watch = hub.watch(job);
+        hub.wake_for_end(job, "it");
+        hub.wake_all();
+        watch.ended().await;
+        assert_eq!(hub.told(job).as_deref(), Some("it"));
+        drop(watch);
+        assert_eq!(hub.told(job), None);
     }
 
     async fn sleeps(watch: &mut Watch) -> bool {

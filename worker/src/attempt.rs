@@ -177,8 +177,18 @@ async fn claim(bench: &Bench, prepared: Prepared) -> Option<Claimed> {
     };
     // Made before the claim: a wish to cancel between the two is not missed.
     let cancel = bench.ports.store.watch_cancel(job.id);
-    let answer = match patiently(bench, &job, || bench.ports.store.claim(&job, &bench.id, isolation)).await {
-        Answer::Is(answer) => answer,
+    let store = &bench.ports.store;
+    let offered = delivery.offered;
+    let answer = patiently(bench, &job, || async {
+        if offered {
+            return store.claim_offered(&job, &bench.id, isolation).await;
+        }
+        store.claim(&job, &bench.id, isolation).await.map(Some)
+    });
+    let answer = match answer.await {
+        Answer::Is(Some(answer)) => answer,
+        // The queue brings it once it is recorded, if it ever is.
+        Answer::Is(None) => return None,
         Answer::None(fate) => {
             fate.befalls(delivery);
             return None;

@@ -17,6 +17,7 @@ mod events;
 pub mod handler;
 mod lease;
 mod metrics;
+mod offered;
 mod options;
 mod output;
 mod patience;

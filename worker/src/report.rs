@@ -20,7 +20,12 @@ pub(crate) async fn report(bench: &Bench, delivery: Delivery, job: &JobSpec, att
             Ok(Finished::Recorded) if matches!(finish.verdict, Verdict::Requeue) => {
                 return delivery.release();
             }
-            Ok(Finished::Recorded) => return delivery.ack(),
+            Ok(Finished::Recorded) => {
+                if !matches!(finish.verdict, Verdict::Retry { .. }) {
+                    bench.offered.over(job.id);
+                }
+                return delivery.ack();
+            }
             Ok(Finished::Late) => {
                 bench.metrics.late_results.inc();
                 tracing::warn!(outcome = finish.outcome.as_str(), "the result came too late and was dropped");

@@ -8,7 +8,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use protocol::id::{Lane, WorkerId};
 use protocol::job::{JobSpec, Priority};
-use protocol::ports::{Consumer, Delivery, Offers, Receipt};
+use protocol::ports::{Consumer, Delivery, Offers};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
@@ -20,6 +20,7 @@ use crate::contents::Contents;
 use crate::egress::Gate;
 use crate::handler::http::Http;
 use crate::lease::Leases;
+use crate::offered::Offered;
 use crate::python::Python;
 use crate::secrets::Vault;
 use crate::{Error, Handlers, Metrics, Options, Ports, Status, attempt};
@@ -44,6 +45,7 @@ pub(crate) struct Bench {
     pub(crate) contents: Contents,
     pub(crate) vault: Vault,
     pub(crate) leases: Arc<Leases>,
+    pub(crate) offered: Offered,
     pub(crate) metrics: Metrics,
     /// One permit for each call that may run.
     pub(crate) slots: Arc<Semaphore>,
@@ -81,6 +83,7 @@ impl Worker {
             contents: Contents::new(ports.registry.clone()),
             vault: Vault::new(ports.registry.clone(), options.master_keys),
             leases: Arc::new(Leases::new(ports.store.clone(), options.lease)),
+            offered: Offered::default(),
             ports,
             id: options.id,
             handlers,
@@ -139,7 +142,11 @@ impl Worker {
                 // First everything that is there, so that the choice is made among all of it.
                 biased;
                 () = stop.cancelled() => return,
-                delivery = self.consumer.next() => waiting.put(delivery),
+                delivery = self.consumer.next() => {
+                    if let Some(delivery) = bench.offered.left(delivery) {
+                        waiting.put(delivery);
+                    }
+                }
                 Some(ended) = running.join_next() => if let Err(error) = ended {
                     tracing::error!(%error, "an attempt broke off; its lease will lapse");
                 },
@@ -150,7 +157,9 @@ impl Worker {
                 // While there is nothing to do: what waits has waited for longer.
                 (offers, job) = &mut offered, if !waiting.any() && bench.slots.available_permits() > 0 => {
                     offered = next_of(offers);
-                    self.begin(Delivery::new(job, false, Box::new(Offered)), running);
+                    if let Some(delivery) = bench.offered.take(job) {
+                        self.begin(delivery, running);
+                    }
                 }
                 _ = check.tick(), if waiting.any() => waiting.give_back(),
             }
@@ -196,17 +205,6 @@ fn next_of(mut offers: Box<dyn Offers>) -> BoxFuture<'static, (Box<dyn Offers>, 
         (offers, job)
     }
     .boxed()
-}
-
-/// The receipt of a job that was offered: the queue brings it too, and has nothing to hear of this. Should the job have to
-/// go on, its mark in the outbox says so.
-#[derive(Debug)]
-struct Offered;
-
-impl Receipt for Offered {
-    fn ack(self: Box<Self>) {}
-    fn release(self: Box<Self>) {}
-    fn dead_letter(self: Box<Self>, _reason: &str) {}
 }
 
 async fn all(running: &mut JoinSet<()>) {

@@ -141,13 +141,12 @@ async fn record(
     let watch = dispatcher.store().watch(spec.id);
     // A worker with nothing to do may start a single job before the queue has it. Where a key decides whose job it is, there is
     // nothing to offer yet.
-    let offered = (beside.is_none() && idempotency.is_none() && spec.run_at.is_none())
-        .then(|| (spec.id, spec.lane.clone()));
+    let offered = (beside.is_none() && idempotency.is_none() && spec.run_at.is_none()).then(|| spec.clone());
     let offer = async {
-        if let Some((job, lane)) = offered
-            && let Err(error) = dispatcher.store().offer(job, &lane).await
+        if let Some(job) = offered
+            && let Err(error) = dispatcher.store().offer(&job).await
         {
-            tracing::debug!(%job, cause = trouble::causes(&error), "not offered; the queue brings it");
+            tracing::debug!(job = %job.id, cause = trouble::causes(&error), "not offered; the queue brings it");
         }
     };
     let (recorded, ()) = tokio::join!(create::record(&**dispatcher.store(), spec, idempotency), offer);

@@ -198,6 +198,7 @@ macro_rules! __every_store_rule {
             }
             watch {
                 a_watch_wakes_on_every_change
+                who_waits_for_an_end_reads_it_as_it_is_recorded
                 a_watch_wakes_when_a_waiting_job_is_cancelled
                 a_watch_wakes_when_a_sweep_ends_the_job
                 who_waits_for_the_end_wakes_however_the_job_ends
@@ -217,7 +218,7 @@ macro_rules! __every_store_rule {
             offers {
                 an_offer_that_nobody_waits_for_is_none
                 an_offer_is_told_to_one_worker_that_serves_the_lane
-                an_offer_of_what_is_no_job_of_the_lane_is_passed_over
+                an_offer_starts_nothing_that_is_not_recorded
                 a_worker_is_offered_one_job_after_the_other
             }
             heal {

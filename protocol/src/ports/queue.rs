@@ -64,13 +64,20 @@ pub struct Delivery {
     pub job: JobSpec,
     /// True if the queue has handed it out before.
     pub redelivered: bool,
+    /// True if it was offered ([`super::Store::offers`]) and doesn't come from the queue.
+    pub offered: bool,
     receipt: Option<Box<dyn Receipt>>,
 }
 
 impl Delivery {
     /// Made by backends.
     pub fn new(job: JobSpec, redelivered: bool, receipt: Box<dyn Receipt>) -> Self {
-        Self { job, redelivered, receipt: Some(receipt) }
+        Self { job, redelivered, offered: false, receipt: Some(receipt) }
+    }
+
+    /// Made of an offer.
+    pub fn offered(job: JobSpec, receipt: Box<dyn Receipt>) -> Self {
+        Self { job, redelivered: false, offered: true, receipt: Some(receipt) }
     }
 
     /// "Done with it": the queue forgets the job. Where the session that delivered it is gone, this does

@@ -50,6 +50,17 @@ pub trait Store: Send + Sync {
     async fn claim(&self, job: &JobSpec, worker: &WorkerId, isolation: Isolation)
     -> Result<Claim, PortError>;
 
+    /// The same for a job that was offered. An offer is no proof that the job was recorded: one that the store doesn't know is
+    /// not restored, and the answer is `None`.
+    async fn claim_offered(
+        &self,
+        job: &JobSpec,
+        worker: &WorkerId,
+        isolation: Isolation,
+    ) -> Result<Option<Claim>, PortError> {
+        self.claim(job, worker, isolation).await.map(Some)
+    }
+
     /// Holds attempts for another lease. One answer for each, in order. A lease that lapsed unnoticed (no
     /// `reap` or `claim` came across it) is held again.
     async fn renew(&self, attempts: &[(&JobSpec, u32)]) -> Result<Vec<Renewal>, PortError>;
@@ -104,8 +115,8 @@ pub trait Store: Send + Sync {
     /// Tells one worker that waits for [`Store::offers`] of the lane, if there is one, that this job is being recorded. A hint,
     /// and nothing more: the worker may start the job before the queue brings it, if `claim` says so, and the queue must bring it
     /// all the same. May be called beside `create`. True if somebody was told.
-    async fn offer(&self, job: JobId, lane: &Lane) -> Result<bool, PortError> {
-        let _ = (job, lane);
+    async fn offer(&self, job: &JobSpec) -> Result<bool, PortError> {
+        let _ = job;
         Ok(false)
     }
 

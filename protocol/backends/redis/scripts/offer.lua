@@ -1,5 +1,5 @@
 -- Tells one worker with nothing to do about a job.
--- KEYS: the workers of the lane that have nothing to do. ARGV: the job, and what stands before a worker's name in its channel.
+-- KEYS: the workers of the lane that have nothing to do. ARGV: the job as JSON, and what stands before a worker's name in its channel.
 -- Sets: whoever is told is taken out, and whoever doesn't hear. Returns how many heard.
 
 for _ = 1, 16 do

@@ -2,11 +2,12 @@
 //! this job", made on the first watch. Their connections are their own, and are made anew for ever.
 //!
 //! A message about a job carries the job's id, with ` end` behind it if the job is over, and behind that, if it ran to
-//! its end, the key of its version and how many microseconds it took. What was missed while a subscription was away
+//! its end, the key of its version and how many microseconds it took. Further lines are what the record of a job that is over
+//! has (`record::TOLD`), mostly all that its waiters want to know. What was missed while a subscription was away
 //! doesn't matter: once it is back, everybody is woken and reads again.
 
 use std::hash::{BuildHasher, RandomState};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -79,6 +80,11 @@ impl Wakeups {
         self.on(&self.cancels, job)
     }
 
+    /// What was told of the end of a job that is watched here.
+    pub(crate) fn told(&self, job: JobId) -> Option<Arc<str>> {
+        self.changes.hub.told(job)
+    }
+
     fn on(&self, channel: &Channel, job: JobId) -> Watch {
         // Before the subscription: its first act is to wake everybody.
         let watch = channel.hub.watch(job);
@@ -93,11 +99,14 @@ impl Wakeups {
                 Heard::Subscribed => hub.wake_all(),
                 // Anyone with rights on the channel may write there.
                 Heard::Message(payload) => {
-                    if let Some(Told { job, news, pace }) = read(payload) {
+                    if let Some(Told { job, news, pace, record }) = read(payload) {
                         if let Some((version, took)) = pace {
                             paces.note(version, took);
                         }
-                        hub.wake(job, news);
+                        match record {
+                            Some(record) => hub.wake_for_end(job, record),
+                            None => hub.wake(job, news),
+                        }
                     }
                 }
                 Heard::Lost => {}
@@ -170,20 +179,24 @@ pub(crate) fn pace(version: PaceKey, took: Duration) -> String {
 }
 
 /// What a message says.
-struct Told {
+struct Told<'a> {
     job: JobId,
     news: News,
     pace: Option<(PaceKey, Duration)>,
+    record: Option<&'a str>,
 }
 
-fn read(payload: &[u8]) -> Option<Told> {
-    let mut words = std::str::from_utf8(payload).ok()?.split(' ');
+fn read(payload: &[u8]) -> Option<Told<'_>> {
+    let text = std::str::from_utf8(payload).ok()?;
+    let (line, record) = text.split_once('\n').map_or((text, None), |(line, record)| (line, Some(record)));
+    let mut words = line.split(' ');
     let job = words.next()?.parse().ok()?;
     let news = if words.next() == Some("end") { News::End } else { News::Change };
     let pace = words.next().zip(words.next()).and_then(|(version, micros)| {
         Some((version.parse().ok()?, Duration::from_micros(micros.parse().ok()?)))
     });
-    Some(Told { job, news, pace })
+    let record = record.filter(|_| news == News::End);
+    Some(Told { job, news, pace, record })
 }
 
 /// Between half of `pause` and all of it, so that clients of a server that comes back don't come all at once.

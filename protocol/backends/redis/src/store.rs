@@ -82,6 +82,15 @@ impl Store for RedisStore {
         self.claim_attempt(job, worker, isolation).await
     }
 
+    async fn claim_offered(
+        &self,
+        job: &JobSpec,
+        worker: &WorkerId,
+        isolation: Isolation,
+    ) -> Result<Option<Claim>, PortError> {
+        self.claim_known(job, worker, isolation).await
+    }
+
     async fn renew(&self, attempts: &[(&JobSpec, u32)]) -> Result<Vec<Renewal>, PortError> {
         self.renew_attempts(attempts).await
     }
@@ -120,8 +129,8 @@ impl Store for RedisStore {
         self.list_jobs(tenant, filter).await
     }
 
-    async fn offer(&self, job: JobId, lane: &Lane) -> Result<bool, PortError> {
-        self.offer_job(job, lane).await
+    async fn offer(&self, job: &JobSpec) -> Result<bool, PortError> {
+        self.offer_job(job).await
     }
 
     fn offers(&self, worker: &WorkerId, lanes: &[Lane]) -> Option<Box<dyn Offers>> {

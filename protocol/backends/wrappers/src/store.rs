@@ -34,6 +34,15 @@ impl<A: Around> Store for Wrapped<dyn Store, A> {
         self.around.call("store.claim", self.inner.claim(job, worker, isolation)).await
     }
 
+    async fn claim_offered(
+        &self,
+        job: &JobSpec,
+        worker: &WorkerId,
+        isolation: Isolation,
+    ) -> Result<Option<Claim>, PortError> {
+        self.around.call("store.claim", self.inner.claim_offered(job, worker, isolation)).await
+    }
+
     async fn renew(&self, attempts: &[(&JobSpec, u32)]) -> Result<Vec<Renewal>, PortError> {
         self.around.call("store.renew", self.inner.renew(attempts)).await
     }
@@ -72,8 +81,8 @@ impl<A: Around> Store for Wrapped<dyn Store, A> {
         self.around.call("store.list", self.inner.list(tenant, filter)).await
     }
 
-    async fn offer(&self, job: JobId, lane: &Lane) -> Result<bool, PortError> {
-        self.around.call("store.offer", self.inner.offer(job, lane)).await
+    async fn offer(&self, job: &JobSpec) -> Result<bool, PortError> {
+        self.around.call("store.offer", self.inner.offer(job)).await
     }
 
     fn offers(&self, worker: &WorkerId, lanes: &[Lane]) -> Option<Box<dyn Offers>> {

@@ -1,8 +1,10 @@
 //! Hints to workers with nothing to do. A backend may make none; what it makes, somebody can use.
 
 use futures_util::FutureExt;
-use protocol::id::{JobId, Lane};
-use protocol::ports::Offers;
+use protocol::id::Lane;
+use protocol::isolation::Isolation;
+use protocol::job::JobSpec;
+use protocol::ports::{Claim, Created, NewJob, Offers};
 
 use super::Fixture;
 use crate::sample::{job, lane, worker};
@@ -15,16 +17,16 @@ impl Fixture {
     }
 
     /// Offers until a worker has been told, which may take a moment to say that it has nothing to do.
-    async fn offer_until_told(&self, job: JobId, lane: &Lane) {
-        until("a worker is told", || async { self.offer(job, lane).await.unwrap().then_some(()) }).await;
+    async fn offer_until_told(&self, job: &JobSpec) {
+        until("a worker is told", || async { self.offer(job).await.unwrap().then_some(()) }).await;
     }
 }
 
 pub async fn an_offer_that_nobody_waits_for_is_none(store: Fixture) {
     let spec = store.queued().await;
-    assert!(!store.offer(spec.id, &spec.lane).await.unwrap());
+    assert!(!store.offer(&spec).await.unwrap());
     let Some(_busy) = store.offers_to("worker-1", &[&spec.lane]) else { return };
-    assert!(!store.offer(spec.id, &spec.lane).await.unwrap(), "it hasn't said that it has nothing to do");
+    assert!(!store.offer(&spec).await.unwrap(), "it hasn't said that it has nothing to do");
 }
 
 pub async fn an_offer_is_told_to_one_worker_that_serves_the_lane(store: Fixture) {
@@ -40,34 +42,35 @@ pub async fn an_offer_is_told_to_one_worker_that_serves_the_lane(store: Fixture)
             _ = other.next() => panic!("it doesn't serve the lane"),
         }
     };
-    let ((), (job, rest)) = soon(
-        "the job is offered",
-        futures_util::future::join(store.offer_until_told(spec.id, &spec.lane), told),
-    )
-    .await;
+    let ((), (job, rest)) =
+        soon("the job is offered", futures_util::future::join(store.offer_until_told(&spec), told)).await;
     assert_eq!(job, spec);
     never("the job is offered twice", rest).await;
 }
 
-pub async fn an_offer_of_what_is_no_job_of_the_lane_is_passed_over(store: Fixture) {
-    let (spec, other) = (store.queued().await, lane("one"));
+pub async fn an_offer_starts_nothing_that_is_not_recorded(store: Fixture) {
+    let spec = job();
     let Some(mut offers) = store.offers_to("worker-1", &[&spec.lane]) else { return };
-    let elsewhere = protocol::job::JobSpec { lane: other, ..job() };
-    store.add(&elsewhere).await;
-    let told = async {
-        for id in [JobId::generate(), elsewhere.id, spec.id] {
-            store.offer_until_told(id, &spec.lane).await;
-        }
+    let claim = |spec| {
+        let store = &store;
+        async move { store.claim_offered(spec, &worker("worker-1"), Isolation::None).await.unwrap() }
     };
-    let ((), job) = soon("the job is offered", futures_util::future::join(told, offers.next())).await;
-    assert_eq!(job, spec);
+    let told = store.offer_until_told(&spec);
+    let ((), offered) = soon("the job is offered", futures_util::future::join(told, offers.next())).await;
+    assert_eq!(offered, spec);
+    assert_eq!(claim(&spec).await, None);
+    assert_eq!(store.get(&spec.tenant, spec.id).await.unwrap(), None);
+    let new = NewJob { spec: spec.clone(), idempotency: None };
+    assert!(matches!(store.create(new).await.unwrap(), Created::New(_)));
+    assert!(matches!(claim(&spec).await, Some(Claim::Granted { attempt: 1, .. })));
+    assert_eq!(claim(&spec).await, Some(Claim::Held));
 }
 
 pub async fn a_worker_is_offered_one_job_after_the_other(store: Fixture) {
     let first = store.queued().await;
     let Some(mut offers) = store.offers_to("worker-1", &[&first.lane]) else { return };
     for spec in [first, store.queued().await, store.queued().await] {
-        let told = store.offer_until_told(spec.id, &spec.lane);
+        let told = store.offer_until_told(&spec);
         let ((), job) = soon("the job is offered", futures_util::future::join(told, offers.next())).await;
         assert_eq!(job, spec);
     }

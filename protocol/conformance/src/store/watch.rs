@@ -11,7 +11,7 @@ use protocol::ports::{Finish, Renewal};
 use protocol::state::JobState;
 
 use super::Fixture;
-use crate::sample::{finish, job, job_in, job_with_deadline_in, succeed};
+use crate::sample::{fail, finish, job, job_in, job_with_deadline_in, succeed};
 use crate::wait::{soon, until};
 
 impl Fixture {
@@ -52,6 +52,26 @@ pub async fn a_watch_wakes_on_every_change(store: Fixture) {
     let mut watch = store.follow(&spec).await;
     worker.end(&spec, 1, &succeed("1")).await;
     store.wakes(&mut watch, &spec, |job| job.state == JobState::Succeeded).await;
+}
+
+pub async fn who_waits_for_an_end_reads_it_as_it_is_recorded(store: Fixture) {
+    let worker = store.other().await;
+    let large = format!("[{}1]", "1,".repeat(2_000));
+    let ends = ["null", "\"\\n\"", "{\n \"a\":\n1.50 }", &large].map(succeed).into_iter().chain([fail()]);
+    for end in ends {
+        let spec = store.queued().await;
+        let mut watch = store.watch(spec.id);
+        let attempt = worker.start(&spec).await;
+        worker.end(&spec, attempt, &end).await;
+        loop {
+            soon("the watch wakes", watch.ended()).await;
+            let job = store.read(&spec).await;
+            if job.state.is_terminal() {
+                assert_eq!(job.last_seq, 3);
+                break;
+            }
+        }
+    }
 }
 
 pub async fn a_watch_wakes_when_a_waiting_job_is_cancelled(store: Fixture) {

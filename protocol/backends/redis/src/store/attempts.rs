@@ -2,8 +2,8 @@
 //!
 //! Scripts that run for every job know the plain case only; what is almost never needed doesn't travel with every
 //! call. A script that misses the record or the attempt answers `unknown`, and only then the spec is sent to restore
-//! it; a claim in whose way something stands answers `settle`, and only then the texts of an end are sent. What is
-//! done between the two calls of a claim are steps that a sweep would do as well.
+//! it; a claim before which something must be ended answers `settle`, and only then the texts of an end are sent. What
+//! is done between the two calls of a claim are steps that a sweep would do as well.
 
 use std::borrow::Cow;
 
@@ -15,7 +15,7 @@ use protocol::job::JobSpec;
 use protocol::lifecycle::{Step, state_event_data};
 use protocol::outcome::Verdict;
 use protocol::pace::PaceKey;
-use protocol::ports::{Appended, Cancelled, Claim, Finish, Finished, PortError, Renewal};
+use protocol::ports::{Appended, Cancelled, Claim, Finish, Finished, Kind, PortError, Renewal};
 use protocol::state::JobState;
 
 use super::calls::{self, Answer};
@@ -26,38 +26,57 @@ use crate::news;
 
 /// How often a claim tries to start a job that others start and end meanwhile.
 const CLAIMS: usize = 4;
+const CLAIM: &str = "store.claim";
 
 impl RedisStore {
+    /// `None` if the server doesn't know the job.
+    pub(super) async fn claim_known(
+        &self,
+        spec: &JobSpec,
+        worker: &WorkerId,
+        isolation: Isolation,
+    ) -> Result<Option<Claim>, PortError> {
+        for _ in 0..CLAIMS {
+            let arguments = vec![Cow::Owned(worker.to_string()), Cow::Borrowed(isolation.as_str())];
+            let mut answer = self.calls.step(calls::Step::Claim, spec.id, arguments).await?;
+            if answer.word() == "settle" {
+                let error = record::expired(spec);
+                answer = self.calls.run(CLAIM, &self.scripts.settle, spec.id, &[&error]).await?;
+            }
+            return match answer.word() {
+                "granted" => match [1, 2, 3].map(|index| answer.after(index).parse()) {
+                    [Ok(attempt), Ok(failures), Ok(crashes)] => {
+                        Ok(Some(Claim::Granted { attempt, failures, crashes }))
+                    }
+                    _ => Err(answer.unexpected()),
+                },
+                "queued" => continue,
+                "held" => Ok(Some(Claim::Held)),
+                "not_due" => Ok(Some(Claim::NotDue)),
+                "over" => over(&answer).map(|state| Some(Claim::Over(state))),
+                "unknown" => Ok(None),
+                _ => Err(answer.unexpected()),
+            };
+        }
+        // Each time somebody else had claimed the job between our steps, and let it go.
+        Ok(Some(Claim::Held))
+    }
+
     pub(super) async fn claim_attempt(
         &self,
         spec: &JobSpec,
         worker: &WorkerId,
         isolation: Isolation,
     ) -> Result<Claim, PortError> {
-        const OPERATION: &str = "store.claim";
-        for _ in 0..CLAIMS {
-            let arguments = vec![Cow::Owned(worker.to_string()), Cow::Borrowed(isolation.as_str())];
-            let answer = self.calls.step(calls::Step::Claim, spec.id, arguments).await?;
-            if answer.word() == "granted" {
-                return match [1, 2, 3].map(|index| answer.after(index).parse()) {
-                    [Ok(attempt), Ok(failures), Ok(crashes)] => {
-                        Ok(Claim::Granted { attempt, failures, crashes })
-                    }
-                    _ => Err(answer.unexpected()),
-                };
-            }
-            let error = record::expired(spec);
-            let answer = self.healed(OPERATION, &self.scripts.settle, spec, 0, &[&error]).await?;
-            match answer.word() {
-                "queued" => {}
-                "held" => return Ok(Claim::Held),
-                "not_due" => return Ok(Claim::NotDue),
-                "over" => return over(&answer).map(Claim::Over),
-                _ => return Err(answer.unexpected()),
-            }
+        if let Some(claim) = self.claim_known(spec, worker, isolation).await? {
+            return Ok(claim);
         }
-        // Each time somebody else had claimed the job between our steps, and let it go.
-        Ok(Claim::Held)
+        self.restore(CLAIM, spec, 0).await?;
+        let gone = || {
+            PortError::new(Kind::Unexpected, CLAIM)
+                .because("the job's record is gone as soon as it is restored")
+        };
+        self.claim_known(spec, worker, isolation).await?.ok_or_else(gone)
     }
 
     /// All at once: the connection writes them as one pipeline.

@@ -1,13 +1,14 @@
 //! Offers: a worker with nothing to do hears of a job when it is recorded, and need not wait until the queue has it on the disk.
 //!
-//! A worker writes its name into a set for each of its lanes; who records a job takes one out and publishes the job's id to that
-//! worker. Nothing depends on it: what is lost is brought by the queue. An id is all that is told; the job is read.
+//! A worker writes its name into a set for each of its lanes; who records a job takes one out and publishes the job to that
+//! worker. Nothing depends on it: what is lost is brought by the queue. What is told is believed no more than a message of the
+//! queue, and less in one thing: `claim_offered` starts only what is recorded.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use protocol::id::{JobId, Lane, WorkerId};
+use protocol::id::{Lane, WorkerId};
 use protocol::job::JobSpec;
 use protocol::ports::{Offers, PortError};
 use redis::Script;
@@ -16,6 +17,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::{RedisStore, record};
 use crate::connection::{Connection, evaluate};
+use crate::fields::json;
 use crate::keys::Keys;
 use crate::news::{Heard, listen};
 
@@ -23,6 +25,8 @@ use crate::news::{Heard, listen};
 const REST: Duration = Duration::from_millis(5);
 /// An offer that was not taken for so long is old: the queue has brought the job.
 const FRESH: Duration = Duration::from_millis(20);
+/// The longest text of a job that is offered: what is larger takes its time anyway.
+const BYTES: usize = 64 * 1024;
 /// Offers that are kept for a worker that isn't waiting.
 const KEPT: usize = 8;
 /// The pause after the server could not be told that the worker has nothing to do.
@@ -43,14 +47,18 @@ impl Offering {
 }
 
 impl RedisStore {
-    pub(super) async fn offer_job(&self, job: JobId, lane: &Lane) -> Result<bool, PortError> {
+    pub(super) async fn offer_job(&self, job: &JobSpec) -> Result<bool, PortError> {
         let rests = || self.offering.rests_since.lock().unwrap_or_else(PoisonError::into_inner);
         if rests().is_some_and(|since| since.elapsed() < REST) {
             return Ok(false);
         }
+        let text = json(job);
+        if text.len() > BYTES {
+            return Ok(false);
+        }
         let script = &self.offering.script;
         let mut call = evaluate(script, 1);
-        call.arg(self.keys.idle(lane)).arg(job.to_string()).arg(self.keys.offers());
+        call.arg(self.keys.idle(&job.lane)).arg(text).arg(self.keys.offers());
         let told: u32 = self.connection.script("store.offer", script, &call).await?;
         *rests() = (told == 0).then(Instant::now);
         Ok(told > 0)
@@ -58,15 +66,17 @@ impl RedisStore {
 
     pub(super) fn offers_to(&self, worker: &WorkerId, lanes: &[Lane]) -> RedisOffers {
         let (tell, told) = mpsc::channel(KEPT);
+        let served = lanes.to_vec();
+        // Anyone with rights on the channel may write there.
+        let job = move |payload: &[u8]| {
+            let text = std::str::from_utf8(payload).ok().filter(|text| text.len() <= BYTES)?;
+            let job = record::spec(text).ok().filter(|job| served.contains(&job.lane))?;
+            Some(Told::Job(Box::new(job), Instant::now()))
+        };
         let hear = move |heard: Heard<'_>| {
             let told = match heard {
                 Heard::Subscribed => Told::Again,
-                Heard::Message(payload) => {
-                    match std::str::from_utf8(payload).ok().and_then(|id| id.parse().ok()) {
-                        Some(job) => Told::Job(job, Instant::now()),
-                        None => return,
-                    }
-                }
+                Heard::Message(payload) => job(payload).unwrap_or(Told::Again),
                 Heard::Lost => return,
             };
             // One that finds no room is lost.
@@ -87,9 +97,9 @@ impl RedisStore {
 }
 
 enum Told {
-    /// The subscription is there: whoever took the worker out meanwhile was not heard.
+    /// The subscription is there, or an offer can't be taken: somebody took the worker out meanwhile.
     Again,
-    Job(JobId, Instant),
+    Job(Box<JobSpec>, Instant),
 }
 
 /// What is offered to a worker.
@@ -117,15 +127,6 @@ impl RedisOffers {
             tokio::time::sleep(PAUSE).await;
         }
     }
-
-    /// The job, if it is there and of a lane that the worker serves: anybody who may publish could have named it.
-    async fn read(&self, job: JobId) -> Option<JobSpec> {
-        let mut get = redis::cmd("HGET");
-        get.arg(self.keys.job(job)).arg("spec");
-        let text: Option<String> = self.connection.run("store.offers", &get).await.ok()?;
-        let spec = record::spec(&text?).ok()?;
-        (spec.id == job && self.lanes.contains(&spec.lane)).then_some(spec)
-    }
 }
 
 #[async_trait]
@@ -138,10 +139,8 @@ impl Offers for RedisOffers {
             match self.told.recv().await {
                 Some(Told::Job(job, since)) => {
                     self.counts = false;
-                    if since.elapsed() < FRESH
-                        && let Some(spec) = self.read(job).await
-                    {
-                        return spec;
+                    if since.elapsed() < FRESH {
+                        return *job;
                     }
                 }
                 Some(Told::Again) => self.counts = false,

@@ -1,4 +1,4 @@
-//! Reading one job and its events. Data is always read here, never taken from a wake-up.
+//! Reading one job and its events. What may still change is always read here, never taken from a wake-up.
 //!
 //! Most jobs are waited for and not followed: that one started, or has new events, is told only once somebody has read its
 //! events. Who reads them first leaves a mark for that, and reads once more, for what came in between was not told.
@@ -28,9 +28,14 @@ impl RedisStore {
         Ok((job.spec.tenant == *tenant).then_some(job))
     }
 
-    /// Of a job with one attempt, all but the spec; of any other, everything.
+    /// Of a job with one attempt, all but the spec; of any other, everything. Nothing, if its end was told.
     pub(super) async fn read_again(&self, job: &Job) -> Result<Option<Job>, PortError> {
         const OPERATION: &str = "store.get";
+        if let Some(told) = self.news.told(job.spec.id)
+            && let Some(now) = record::told(&job.spec, &told)
+        {
+            return Ok(Some(now));
+        }
         let mut read = redis::cmd("HMGET");
         read.arg(self.keys.job(job.spec.id)).arg(&record::OF_ONE_ATTEMPT);
         let values: Vec<Option<String>> = self.connection.run(OPERATION, &read).await?;

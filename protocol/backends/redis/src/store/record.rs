@@ -42,6 +42,16 @@ pub(super) fn spec(text: &str) -> Result<JobSpec, Unreadable> {
 /// What a record has besides the spec, of a job with one attempt or none.
 pub(super) const OF_ONE_ATTEMPT: [&str; 5] = ["now", "start:1", "end:1", "result", "error"];
 
+/// The lines of the news of an end, as `plain/finish.lua` tells them.
+pub(super) const TOLD: [&str; 4] = ["now", "start:1", "end:1", "result"];
+
+/// The job as the news of its end tell it; `None` if they aren't such lines.
+pub(super) fn told(spec: &JobSpec, lines: &str) -> Option<Job> {
+    let values = lines.splitn(TOLD.len(), '\n').map(|line| Some(line.to_owned())).collect();
+    let job = job_of(spec.clone(), &Fields::of(&TOLD, values)).ok()?;
+    (job.state.is_terminal() && job.result.is_some()).then_some(job)
+}
+
 /// The job of a record.
 pub(super) fn job(fields: &Fields) -> Result<Job, Unreadable> {
     job_of(spec(fields.text("spec").unwrap_or_default())?, fields)
@@ -230,6 +240,20 @@ mod tests {
             (2, Timestamp::from_millis(7), Isolation::Gate)
         );
         assert_eq!((two.ended_at, two.outcome, &two.error), (None, None, &None));
+    }
+
+    #[test]
+    fn the_news_of_an_end_are_the_record_or_nothing() {
+        let ended = ["succeeded 6 3 1 0 0 0 - 9 4 t a", "5 none w1", "6 succeeded ", "{\n \"n\" : 1.50 }"];
+        let names_and_values: Vec<_> = TOLD.into_iter().zip(ended).collect();
+        let recorded = job(&fields(&names_and_values)).unwrap();
+        assert_eq!(told(&recorded.spec, &ended.join("\n")), Some(recorded.clone()));
+        let [_, started, end, result] = ended;
+        let unlike = ["", "succeeded", &[RUNNING, started, end, result].join("\n"), &ended[..3].join("\n")];
+        for lines in unlike {
+            assert_eq!(told(&recorded.spec, lines), None, "{lines:?}");
+        }
+        assert_eq!(told(&recorded.spec, &[ended[0], started, end, "{"].join("\n")), None);
     }
 
     #[test]

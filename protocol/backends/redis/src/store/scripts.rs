@@ -23,6 +23,9 @@ const BASE: &str = include_str!("../../scripts/parts/base.lua");
 /// The plain case of a script, for several jobs.
 const SEVERAL: &str = include_str!("../../scripts/several.lua");
 
+/// The longest result, in bytes, that the news of an end has: every dispatcher hears it, and one waits for it, if any.
+const TOLD: usize = 1_024;
+
 /// Functions that scripts share, by name; each may call those before it.
 const PARTS: [(&str, &str); 21] = [
     ("read", include_str!("../../scripts/parts/read.lua")),
@@ -193,6 +196,7 @@ fn constants(keys: &Keys, options: &StoreOptions) -> Vec<(&'static str, String)>
         ("RETENTION", millis(options.retention)),
         ("GRACE", millis(deadline::GRACE)),
         ("KEPT", KEPT.to_string()),
+        ("TOLD", TOLD.to_string()),
         ("CRASHES", options.crashes.to_string()),
         ("WAKE", quoted(&keys.wake())),
         ("CANCEL", quoted(&keys.cancel())),
