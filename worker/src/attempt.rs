@@ -188,7 +188,10 @@ async fn claim(bench: &Bench, prepared: Prepared) -> Option<Claimed> {
     let answer = match answer.await {
         Answer::Is(Some(answer)) => answer,
         // The queue brings it once it is recorded, if it ever is.
-        Answer::Is(None) => return None,
+        Answer::Is(None) => {
+            delivery.release();
+            return None;
+        }
         Answer::None(fate) => {
             fate.befalls(delivery);
             return None;
@@ -203,6 +206,9 @@ async fn claim(bench: &Bench, prepared: Prepared) -> Option<Claimed> {
     bench.metrics.claims.with_label_values(&[name]).inc();
     let Claim::Granted { attempt, failures, crashes } = answer else {
         tracing::debug!(job = %job.id, answer = name, "not for this worker now");
+        if matches!(answer, Claim::Over(_)) {
+            bench.offered.over(job.id);
+        }
         delivery.ack();
         return None;
     };

@@ -83,7 +83,7 @@ impl Worker {
             contents: Contents::new(ports.registry.clone()),
             vault: Vault::new(ports.registry.clone(), options.master_keys),
             leases: Arc::new(Leases::new(ports.store.clone(), options.lease)),
-            offered: Offered::default(),
+            offered: Offered::new(options.lease),
             ports,
             id: options.id,
             handlers,
@@ -122,10 +122,7 @@ impl Worker {
         check.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let bench = self.bench.clone();
         let mut ceiling = bench.ahead.ceiling();
-        let mut offered = match bench.ports.store.offers(&bench.id, &self.lanes) {
-            Some(offers) => next_of(offers),
-            None => std::future::pending().boxed(),
-        };
+        let mut offered = next_of(bench.ports.store.offers(&bench.id, &self.lanes));
         loop {
             bench.metrics.waiting_jobs.set(i64::try_from(waiting.len()).unwrap_or(i64::MAX));
             let wanted = bench.ahead.ceiling();
@@ -198,7 +195,7 @@ impl Worker {
     }
 }
 
-/// The next job that is offered. It stays while others are taken: what it has begun to read isn't lost.
+/// The next job that is offered. It stays while others are taken: nothing that it has begun is lost.
 fn next_of(mut offers: Box<dyn Offers>) -> BoxFuture<'static, (Box<dyn Offers>, JobSpec)> {
     async move {
         let job = offers.next().await;

@@ -57,9 +57,7 @@ pub trait Store: Send + Sync {
         job: &JobSpec,
         worker: &WorkerId,
         isolation: Isolation,
-    ) -> Result<Option<Claim>, PortError> {
-        self.claim(job, worker, isolation).await.map(Some)
-    }
+    ) -> Result<Option<Claim>, PortError>;
 
     /// Holds attempts for another lease. One answer for each, in order. A lease that lapsed unnoticed (no
     /// `reap` or `claim` came across it) is held again.
@@ -82,7 +80,8 @@ pub trait Store: Send + Sync {
     /// The job as it is now; `None` if there is none, it is another tenant's, or its retention is over.
     async fn get(&self, tenant: &TenantId, job: JobId) -> Result<Option<Job>, PortError>;
 
-    /// The same of a job that was read or created before: what never changes needn't be read again.
+    /// The same of a job that was read or created before: what never changes needn't be read again. Where the job is watched, the
+    /// answer may be what the news of its end had.
     async fn again(&self, job: &Job) -> Result<Option<Job>, PortError> {
         self.get(&job.spec.tenant, job.spec.id).await
     }
@@ -115,16 +114,10 @@ pub trait Store: Send + Sync {
     /// Tells one worker that waits for [`Store::offers`] of the lane, if there is one, that this job is being recorded. A hint,
     /// and nothing more: the worker may start the job before the queue brings it, if `claim` says so, and the queue must bring it
     /// all the same. May be called beside `create`. True if somebody was told.
-    async fn offer(&self, job: &JobSpec) -> Result<bool, PortError> {
-        let _ = job;
-        Ok(false)
-    }
+    async fn offer(&self, job: &JobSpec) -> Result<bool, PortError>;
 
-    /// What is offered to this worker, which serves these lanes; `None` where the backend makes no offers.
-    fn offers(&self, worker: &WorkerId, lanes: &[Lane]) -> Option<Box<dyn Offers>> {
-        let _ = (worker, lanes);
-        None
-    }
+    /// What is offered to this worker, which serves these lanes.
+    fn offers(&self, worker: &WorkerId, lanes: &[Lane]) -> Box<dyn Offers>;
 
     /// Jobs whose outbox mark is older than `age`, to be published again. Takes them: another caller gets
     /// them again only after a further `age`. Marks of jobs that are no longer queued are dropped.

@@ -46,6 +46,8 @@ pub struct Stage {
     pub metrics: Metrics,
     /// Where they are registered.
     pub registry: prometheus::Registry,
+    /// The workers' lease.
+    pub lease: Duration,
     dir: PathBuf,
     workers: Mutex<Vec<CancellationToken>>,
 }
@@ -80,8 +82,13 @@ impl Running {
 impl Stage {
     /// An empty stage.
     pub async fn set() -> Self {
+        Self::with_lease(LEASE).await
+    }
+
+    /// The same with another lease.
+    pub async fn with_lease(lease: Duration) -> Self {
         let dir = std::env::temp_dir().join(format!("sortie-worker-{}", JobId::generate()));
-        let store = StoreOptions { lease: LEASE, ..StoreOptions::default() };
+        let store = StoreOptions { lease, ..StoreOptions::default() };
         let options = backend_embedded::Options {
             store,
             sync: backend_embedded::Sync::Normal,
@@ -98,7 +105,7 @@ impl Stage {
         let registry = prometheus::Registry::new();
         let metrics = Metrics::register(&registry).unwrap();
         let script = Arc::new(Script::default());
-        Self { faults, ports, real, script, metrics, registry, dir, workers: Mutex::default() }
+        Self { faults, ports, real, script, metrics, registry, lease, dir, workers: Mutex::default() }
     }
 
     /// Starts a worker.
@@ -108,7 +115,7 @@ impl Stage {
             lanes: vec![Lane::standard()],
             slots,
             drain,
-            lease: LEASE,
+            lease: self.lease,
             egress_allow: Vec::new(),
             egress_own: Vec::new(),
             master_keys: Some(master_keys()),

@@ -16,8 +16,9 @@ use crate::crew::{Crew, lock};
 use crate::error::{Failure, OpenError};
 use crate::index::{self, Waiting};
 use crate::options::Options;
+use crate::sync;
 use crate::values::At;
-use crate::writer::{self, Durability, Operation, Tx};
+use crate::writer::{self, Answer, Durability, Operation, Tx};
 
 /// Threads that read. More than cores are no use: the file is in memory most of the time.
 const READERS: usize = 3;
@@ -33,10 +34,12 @@ type Query = Box<dyn FnOnce(&Connection) + Send>;
 
 /// The file of this process.
 pub(crate) struct Database {
-    // Closed in this order, so that the writer's connection is the last one and tidies the log away.
+    // Closed in this order, so that the writer's connection is the last one and tidies the log away; what then still waits for
+    // the disk is in the database.
     glance: Mutex<Option<Connection>>,
     readers: Crew<Query>,
     writer: Crew<Operation>,
+    syncing: Arc<Crew<Answer>>,
     folder: Mutex<Option<File>>,
 }
 
@@ -62,9 +65,17 @@ impl Database {
         let glance = reader().map_err(unreadable)?;
         let readers = (0..READERS).map(|_| reader()).collect::<Result<Vec<_>, _>>().map_err(unreadable)?;
 
-        let sync = options.sync;
+        let log = OpenOptions::new().write(true).open(dir.join("sortie.db-wal")).map_err(trouble)?;
+        let syncing = Crew::new(move |answers| {
+            let work = move || sync::run(&log, &answers);
+            Ok(vec![thread::Builder::new().name("sortie-sync".into()).spawn(work)?])
+        });
+        let syncing = Arc::new(syncing.map_err(trouble)?);
+        let (sync, waiting_for_disk) = (options.sync, syncing.clone());
         let writer = Crew::new(move |operations| {
-            let work = move || writer::run(&connection, &operations, sync);
+            // Refused only once the crew is closed: after this thread has ended.
+            let syncing = move |answer| drop(waiting_for_disk.order(answer));
+            let work = move || writer::run(&connection, &operations, sync, syncing);
             Ok(vec![thread::Builder::new().name("sortie-write".into()).spawn(work)?])
         });
         let readers = Crew::new(move |queries| start_readers(readers, queries));
@@ -72,6 +83,7 @@ impl Database {
             glance: Mutex::new(Some(glance)),
             readers: readers.map_err(trouble)?,
             writer: writer.map_err(trouble)?,
+            syncing,
             folder: Mutex::new(Some(folder)),
         };
         Ok((database, waiting))
@@ -153,6 +165,7 @@ impl Database {
         drop(lock(&self.glance).take());
         self.readers.close();
         self.writer.close();
+        self.syncing.close();
         drop(lock(&self.folder).take());
     }
 }

@@ -87,6 +87,12 @@ impl From<rusqlite::Error> for Failure {
     }
 }
 
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Self {
+        Self { kind: Kind::Unavailable, source: Arc::new(error) }
+    }
+}
+
 impl From<serde_json::Error> for Failure {
     fn from(error: serde_json::Error) -> Self {
         Self { kind: Kind::Unexpected, source: Arc::new(error) }

@@ -11,6 +11,7 @@ mod options;
 mod queue;
 mod registry;
 mod store;
+mod sync;
 mod values;
 mod writer;
 

@@ -7,6 +7,7 @@ mod change;
 mod claim;
 mod create;
 mod head;
+mod offers;
 mod read;
 mod sweep;
 
@@ -17,19 +18,20 @@ use std::time::Duration;
 use async_trait::async_trait;
 use protocol::event::EventBatch;
 use protocol::hub::{Hub, Watch};
-use protocol::id::{ContentHash, JobId, TenantId, WorkerId};
+use protocol::id::{ContentHash, JobId, Lane, TenantId, WorkerId};
 use protocol::isolation::Isolation;
 use protocol::job::{Job, JobSpec};
 use protocol::pace::{PaceKey, Paces};
 use protocol::ports::{
     Appended, Cancelled, Claim, Confirmed, Created, EventsPage, Finish, Finished, JobFilter, JobsPage,
-    NewJob, PortError, Renewal, Store, StoreOptions,
+    NewJob, Offers, PortError, Renewal, Store, StoreOptions,
 };
 
 use crate::connection::Database;
 use crate::error::Failure;
 use crate::writer::{Durability, Tx};
-use Durability::{Durable, Relaxed};
+use Durability::{Durable, DurableAnswer, Relaxed};
+use offers::Idle;
 
 /// The store in the file.
 pub(crate) struct Jobs {
@@ -37,6 +39,7 @@ pub(crate) struct Jobs {
     options: StoreOptions,
     hubs: Hubs,
     paces: Paces,
+    idle: Idle,
 }
 
 #[derive(Clone, Default)]
@@ -62,7 +65,7 @@ impl<'a> Deref for Work<'a> {
 impl Jobs {
     /// The store of `database`.
     pub(crate) fn new(database: Arc<Database>, options: StoreOptions) -> Self {
-        Self { database, options, hubs: Hubs::default(), paces: Paces::default() }
+        Self { database, options, hubs: Hubs::default(), paces: Paces::default(), idle: Idle::default() }
     }
 
     async fn work<T: Send + 'static>(
@@ -80,7 +83,7 @@ impl Jobs {
 #[async_trait]
 impl Store for Jobs {
     async fn create(&self, job: NewJob) -> Result<Created, PortError> {
-        self.work("store.create", Durable, move |work| work.create(job)).await
+        self.work("store.create", DurableAnswer, move |work| work.create(job)).await
     }
 
     async fn published(&self, jobs: &[Confirmed]) -> Result<(), PortError> {
@@ -96,6 +99,17 @@ impl Store for Jobs {
     ) -> Result<Claim, PortError> {
         let (job, worker) = (job.clone(), worker.clone());
         self.work("store.claim", Relaxed, move |work| work.claim(&job, &worker, isolation)).await
+    }
+
+    async fn claim_offered(
+        &self,
+        job: &JobSpec,
+        worker: &WorkerId,
+        isolation: Isolation,
+    ) -> Result<Option<Claim>, PortError> {
+        let (job, worker) = (job.clone(), worker.clone());
+        let claim = move |work: &Work<'_>| work.claim_known(&job, &worker, isolation);
+        self.work("store.claim", Relaxed, claim).await
     }
 
     async fn renew(&self, attempts: &[(&JobSpec, u32)]) -> Result<Vec<Renewal>, PortError> {
@@ -150,6 +164,21 @@ impl Store for Jobs {
         let (tenant, filter, retention) = (tenant.clone(), filter.clone(), self.options.retention);
         let query = move |file: &rusqlite::Connection| read::list(file, &tenant, &filter, retention);
         self.database.read("store.list", query).await
+    }
+
+    async fn offer(&self, job: &JobSpec) -> Result<bool, PortError> {
+        let Some(worker) = self.idle.one_of(&job.lane) else { return Ok(false) };
+        let job = job.clone();
+        // Behind the job's record, which was ordered before: operations are done in the order of their orders.
+        let offer = move |work: &Work<'_>| {
+            work.after_commit(move || drop(worker.send(job)));
+            Ok(true)
+        };
+        self.work("store.offer", Relaxed, offer).await
+    }
+
+    fn offers(&self, _worker: &WorkerId, lanes: &[Lane]) -> Box<dyn Offers> {
+        Box::new(self.idle.offers(lanes))
     }
 
     fn pace(&self, content: &ContentHash) -> Option<Duration> {

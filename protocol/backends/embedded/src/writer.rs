@@ -1,6 +1,6 @@
 //! The one thread that writes, with group commit: as many operations as are waiting run in one transaction,
 //! each in a savepoint of its own, and are answered after the commit. The disk is asked to sync once for
-//! all of them, and only if one of them needs it.
+//! all of them, and only if one of them needs it; where only answers wait for that, another thread does (`sync.rs`).
 
 use std::cell::RefCell;
 use std::ops::Deref;
@@ -21,6 +21,8 @@ const BATCH: usize = 512;
 pub(crate) enum Durability {
     /// It does.
     Durable,
+    /// It does too, but until then others may see what was written already, and go on with it.
+    DurableAnswer,
     /// Losing it costs a repetition, no promise. It still survives the end of the process.
     Relaxed,
 }
@@ -34,7 +36,8 @@ pub(crate) struct Tx<'a> {
 }
 
 type Effect = Box<dyn FnOnce() + Send>;
-type Answer = Box<dyn FnOnce(Result<(), Failure>) + Send>;
+/// Tells whoever ordered an operation what came of it.
+pub(crate) type Answer = Box<dyn FnOnce(Result<(), Failure>) + Send>;
 /// Does the work, and says whether its writes stand and how to answer once they are committed.
 type Step = Box<dyn FnOnce(&Tx<'_>) -> (Result<(), Failure>, Answer) + Send>;
 
@@ -78,8 +81,13 @@ impl Operation {
     }
 }
 
-/// The thread's work: until nobody can order anything more.
-pub(crate) fn run(connection: &Connection, operations: &Receiver<Operation>, sync: Sync) {
+/// The thread's work: until nobody can order anything more. Answers that wait for the disk alone go to `syncing`.
+pub(crate) fn run(
+    connection: &Connection,
+    operations: &Receiver<Operation>,
+    sync: Sync,
+    syncing: impl Fn(Answer),
+) {
     let mut synced = None;
     while let Ok(first) = operations.recv() {
         let mut batch = vec![first];
@@ -102,15 +110,20 @@ pub(crate) fn run(connection: &Connection, operations: &Receiver<Operation>, syn
         }
         // Operations that the failure left unexecuted have no answer here: their callers see a closed
         // channel, which reads "outcome unknown".
-        for answer in done.answers {
-            answer(committed.clone());
+        for (durability, answer) in done.answers {
+            let waits = durability == Durability::DurableAnswer && sync == Sync::Full && !full;
+            if waits && committed.is_ok() {
+                syncing(answer);
+            } else {
+                answer(committed.clone());
+            }
         }
     }
 }
 
 #[derive(Default)]
 struct Done {
-    answers: Vec<Answer>,
+    answers: Vec<(Durability, Answer)>,
     effects: Vec<Effect>,
 }
 
@@ -121,7 +134,7 @@ fn transact(connection: &Connection, batch: Vec<Operation>, done: &mut Done) -> 
         let tx = Tx { connection, now: Timestamp::now(), effects: RefCell::default() };
         statement(connection, "SAVEPOINT operation")?;
         let (stands, answer) = (operation.step)(&tx);
-        done.answers.push(answer);
+        done.answers.push((operation.durability, answer));
         match stands {
             Ok(()) => done.effects.append(&mut tx.effects.take()),
             // After grave trouble (a full disk) SQLite itself has rolled back everything.
@@ -172,7 +185,7 @@ mod tests {
             })
             .collect();
         drop(sender);
-        run(&connection, &receiver, Sync::Full);
+        run(&connection, &receiver, Sync::Full, |_| panic!("nothing waits for the disk alone"));
         let kept = answers.into_iter().map(|mut answer| answer.try_recv().unwrap().is_ok()).collect();
         (connection, kept)
     }
@@ -199,7 +212,34 @@ mod tests {
             sender.send(operation).unwrap();
         }
         drop((sender, told));
-        run(&connection, &receiver, Sync::Full);
+        run(&connection, &receiver, Sync::Full, |_| panic!("nothing waits for the disk alone"));
         assert_eq!(heard.iter().collect::<Vec<_>>(), [true]);
+    }
+
+    #[test]
+    fn an_answer_waits_for_the_disk_where_it_promises_that_and_the_transaction_did_not() {
+        use Durability::{Durable, DurableAnswer, Relaxed};
+        let waiting = |sync, durabilities: &[Durability]| {
+            let connection = Connection::open_in_memory().unwrap();
+            let (sender, receiver) = mpsc::channel();
+            let order = |durability: &Durability| {
+                let (operation, answer) = Operation::new(*durability, |_| Ok(()));
+                sender.send(operation).unwrap();
+                answer
+            };
+            let mut answers: Vec<_> = durabilities.iter().map(order).collect();
+            drop(sender);
+            let syncing = RefCell::new(Vec::new());
+            run(&connection, &receiver, sync, |answer| syncing.borrow_mut().push(answer));
+            let waits = answers.iter_mut().map(|answer| answer.try_recv().is_err()).collect::<Vec<_>>();
+            let failure = Failure::closed();
+            syncing.into_inner().into_iter().for_each(|answer| answer(Err(failure.clone())));
+            let refused = answers.iter_mut().map(|answer| matches!(answer.try_recv(), Ok(Err(_))));
+            assert_eq!(waits, refused.collect::<Vec<_>>(), "what the disk said is answered");
+            waits
+        };
+        assert_eq!(waiting(Sync::Full, &[DurableAnswer, Relaxed]), [true, false]);
+        assert_eq!(waiting(Sync::Full, &[DurableAnswer, Relaxed, Durable]), [false; 3]);
+        assert_eq!(waiting(Sync::Normal, &[DurableAnswer, Relaxed]), [false; 2]);
     }
 }

@@ -25,6 +25,9 @@ use crate::keys::Keys;
 /// The longest that connecting and subscribing may take, and the answer to a ping.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// The longest part of a record that is kept for those who wait, in bytes: more than scripts tell.
+const RECORD: usize = 4 * 1024;
+
 /// How long a subscription may be silent before we ask whether it is still there.
 const QUIET: Duration = Duration::from_secs(5);
 
@@ -195,7 +198,7 @@ fn read(payload: &[u8]) -> Option<Told<'_>> {
     let pace = words.next().zip(words.next()).and_then(|(version, micros)| {
         Some((version.parse().ok()?, Duration::from_micros(micros.parse().ok()?)))
     });
-    let record = record.filter(|_| news == News::End);
+    let record = record.filter(|record| news == News::End && record.len() <= RECORD);
     Some(Told { job, news, pace, record })
 }
 

@@ -133,8 +133,8 @@ impl Store for RedisStore {
         self.offer_job(job).await
     }
 
-    fn offers(&self, worker: &WorkerId, lanes: &[Lane]) -> Option<Box<dyn Offers>> {
-        Some(Box::new(self.offers_to(worker, lanes)))
+    fn offers(&self, worker: &WorkerId, lanes: &[Lane]) -> Box<dyn Offers> {
+        Box::new(self.offers_to(worker, lanes))
     }
 
     fn pace(&self, content: &ContentHash) -> Option<Duration> {

@@ -85,7 +85,7 @@ impl<A: Around> Store for Wrapped<dyn Store, A> {
         self.around.call("store.offer", self.inner.offer(job)).await
     }
 
-    fn offers(&self, worker: &WorkerId, lanes: &[Lane]) -> Option<Box<dyn Offers>> {
+    fn offers(&self, worker: &WorkerId, lanes: &[Lane]) -> Box<dyn Offers> {
         self.inner.offers(worker, lanes)
     }
 

@@ -1,4 +1,4 @@
-//! Hints to workers with nothing to do. A backend may make none; what it makes, somebody can use.
+//! Hints to workers with nothing to do.
 
 use futures_util::FutureExt;
 use protocol::id::Lane;
@@ -11,7 +11,7 @@ use crate::sample::{job, lane, worker};
 use crate::wait::{never, soon, until};
 
 impl Fixture {
-    fn offers_to(&self, name: &str, lanes: &[&Lane]) -> Option<Box<dyn Offers>> {
+    fn offers_to(&self, name: &str, lanes: &[&Lane]) -> Box<dyn Offers> {
         let lanes: Vec<_> = lanes.iter().copied().cloned().collect();
         self.offers(&worker(name), &lanes)
     }
@@ -25,16 +25,16 @@ impl Fixture {
 pub async fn an_offer_that_nobody_waits_for_is_none(store: Fixture) {
     let spec = store.queued().await;
     assert!(!store.offer(&spec).await.unwrap());
-    let Some(_busy) = store.offers_to("worker-1", &[&spec.lane]) else { return };
+    let _busy = store.offers_to("worker-1", &[&spec.lane]);
     assert!(!store.offer(&spec).await.unwrap(), "it hasn't said that it has nothing to do");
 }
 
 pub async fn an_offer_is_told_to_one_worker_that_serves_the_lane(store: Fixture) {
     let spec = store.queued().await;
     let another = lane("one");
-    let Some(mut one) = store.offers_to("worker-1", &[&another, &spec.lane]) else { return };
-    let mut two = store.offers_to("worker-2", &[&spec.lane]).unwrap();
-    let mut other = store.offers_to("worker-3", &[&another]).unwrap();
+    let mut one = store.offers_to("worker-1", &[&another, &spec.lane]);
+    let mut two = store.offers_to("worker-2", &[&spec.lane]);
+    let mut other = store.offers_to("worker-3", &[&another]);
     let told = async {
         tokio::select! {
             job = one.next() => (job, two.next().boxed()),
@@ -50,7 +50,7 @@ pub async fn an_offer_is_told_to_one_worker_that_serves_the_lane(store: Fixture)
 
 pub async fn an_offer_starts_nothing_that_is_not_recorded(store: Fixture) {
     let spec = job();
-    let Some(mut offers) = store.offers_to("worker-1", &[&spec.lane]) else { return };
+    let mut offers = store.offers_to("worker-1", &[&spec.lane]);
     let claim = |spec| {
         let store = &store;
         async move { store.claim_offered(spec, &worker("worker-1"), Isolation::None).await.unwrap() }
@@ -68,7 +68,7 @@ pub async fn an_offer_starts_nothing_that_is_not_recorded(store: Fixture) {
 
 pub async fn a_worker_is_offered_one_job_after_the_other(store: Fixture) {
     let first = store.queued().await;
-    let Some(mut offers) = store.offers_to("worker-1", &[&first.lane]) else { return };
+    let mut offers = store.offers_to("worker-1", &[&first.lane]);
     for spec in [first, store.queued().await, store.queued().await] {
         let told = store.offer_until_told(&spec);
         let ((), job) = soon("the job is offered", futures_util::future::join(told, offers.next())).await;

@@ -68,18 +68,41 @@ impl Work<'_> {
         isolation: Isolation,
     ) -> Result<Claim, Failure> {
         let mut head = self.head_or_record(spec)?;
-        if decide(&head, self.now) == Decision::Lapsed {
-            self.lose(&mut head, spec)?;
+        self.claim_of(&mut head, spec, worker, isolation)
+    }
+
+    /// See `Store::claim_offered`.
+    pub(super) fn claim_known(
+        &self,
+        spec: &JobSpec,
+        worker: &WorkerId,
+        isolation: Isolation,
+    ) -> Result<Option<Claim>, Failure> {
+        match Head::load(self, spec.id)? {
+            Some(mut head) => self.claim_of(&mut head, spec, worker, isolation).map(Some),
+            None => Ok(None),
         }
-        match decide(&head, self.now) {
+    }
+
+    fn claim_of(
+        &self,
+        head: &mut Head,
+        spec: &JobSpec,
+        worker: &WorkerId,
+        isolation: Isolation,
+    ) -> Result<Claim, Failure> {
+        if decide(head, self.now) == Decision::Lapsed {
+            self.lose(head, spec)?;
+        }
+        match decide(head, self.now) {
             Decision::Answer(claim) => Ok(claim),
             Decision::Expire => {
-                self.expire_one(&mut head, spec)?;
+                self.expire_one(head, spec)?;
                 Ok(Claim::Over(head.state))
             }
             // `lose` leaves no attempt that runs.
             Decision::Lapsed => Ok(Claim::Held),
-            Decision::Grant => self.grant(&mut head, worker, isolation),
+            Decision::Grant => self.grant(head, worker, isolation),
         }
     }
 

@@ -45,10 +45,15 @@ pub(super) const OF_ONE_ATTEMPT: [&str; 5] = ["now", "start:1", "end:1", "result
 /// The lines of the news of an end, as `plain/finish.lua` tells them.
 pub(super) const TOLD: [&str; 4] = ["now", "start:1", "end:1", "result"];
 
-/// The job as the news of its end tell it; `None` if they aren't such lines.
+/// The job as the news of its end tell it; `None` if they aren't such lines, or of another job.
 pub(super) fn told(spec: &JobSpec, lines: &str) -> Option<Job> {
     let values = lines.splitn(TOLD.len(), '\n').map(|line| Some(line.to_owned())).collect();
-    let job = job_of(spec.clone(), &Fields::of(&TOLD, values)).ok()?;
+    let fields = Fields::of(&TOLD, values);
+    let now = Now::among(&fields).ok()?;
+    if (now.tenant, now.action) != (spec.tenant.as_str(), spec.action.as_str()) {
+        return None;
+    }
+    let job = job_of(spec.clone(), &fields).ok()?;
     (job.state.is_terminal() && job.result.is_some()).then_some(job)
 }
 
@@ -244,16 +249,22 @@ mod tests {
 
     #[test]
     fn the_news_of_an_end_are_the_record_or_nothing() {
-        let ended = ["succeeded 6 3 1 0 0 0 - 9 4 t a", "5 none w1", "6 succeeded ", "{\n \"n\" : 1.50 }"];
-        let names_and_values: Vec<_> = TOLD.into_iter().zip(ended).collect();
+        const NOW: &str = "succeeded 6 3 1 0 0 0 - 9 4 default weather.get";
+        const LINES: [&str; 4] = [NOW, "5 none w1", "6 succeeded ", "{\n \"n\" : 1.50 }"];
+        let names_and_values: Vec<_> = TOLD.into_iter().zip(LINES).collect();
         let recorded = job(&fields(&names_and_values)).unwrap();
-        assert_eq!(told(&recorded.spec, &ended.join("\n")), Some(recorded.clone()));
-        let [_, started, end, result] = ended;
-        let unlike = ["", "succeeded", &[RUNNING, started, end, result].join("\n"), &ended[..3].join("\n")];
-        for lines in unlike {
-            assert_eq!(told(&recorded.spec, lines), None, "{lines:?}");
+        assert_eq!(told(&recorded.spec, &LINES.join("\n")), Some(recorded.clone()));
+        assert_eq!(told(&recorded.spec, "succeeded"), None);
+        assert_eq!(told(&recorded.spec, &LINES[..3].join("\n")), None);
+        let running = NOW.replace("succeeded 6", "running -");
+        for now in [running, NOW.replace("default", "another"), NOW.replace("weather.get", "a")] {
+            let [_, rest @ ..] = LINES;
+            assert_eq!(
+                told(&recorded.spec, &[&[now.as_str()], &rest[..]].concat().join("\n")),
+                None,
+                "{now}"
+            );
         }
-        assert_eq!(told(&recorded.spec, &[ended[0], started, end, "{"].join("\n")), None);
     }
 
     #[test]

@@ -24,7 +24,7 @@ const BASE: &str = include_str!("../../scripts/parts/base.lua");
 const SEVERAL: &str = include_str!("../../scripts/several.lua");
 
 /// The longest result, in bytes, that the news of an end has: every dispatcher hears it, and one waits for it, if any.
-const TOLD: usize = 1_024;
+const TOLD: usize = 512;
 
 /// Functions that scripts share, by name; each may call those before it.
 const PARTS: [(&str, &str); 21] = [

@@ -5,6 +5,7 @@ use std::time::Duration;
 use conformance::unique;
 use futures_util::future::join_all;
 use protocol::event::{EventBatch, EventKind, NewEvent};
+use protocol::id::Lane;
 use protocol::isolation::Isolation;
 use protocol::job::JobSpec;
 use protocol::json::Json;
@@ -14,11 +15,15 @@ use protocol::ports::{
 };
 use protocol::state::JobState;
 
-use crate::{backend, clean, job, new, raw, url, worker};
+use crate::{BOUND, backend, clean, job, new, raw, until, url, worker};
 
 fn success() -> Finish {
     let verdict = Verdict::Succeed(Json::parse("1".into()).unwrap());
     Finish { outcome: Outcome::Succeeded, verdict, took: Default::default(), last: EventBatch::default() }
+}
+
+fn json(spec: &JobSpec) -> String {
+    serde_json::to_string(spec).unwrap()
 }
 
 /// What happened, as `attempt kind state`.
@@ -123,7 +128,7 @@ async fn values_that_we_never_wrote_are_corrupt_and_stop_nobody() {
     let error = store.get(&bad.tenant, bad.id).await.unwrap_err();
     assert_eq!(error.kind, Kind::Corrupt);
     for _ in 0..2 {
-        crate::until("the good job is found", || async {
+        until("the good job is found", || async {
             (store.outbox(Duration::ZERO, 10).await.unwrap() == [good.clone()]).then_some(())
         })
         .await;
@@ -136,6 +141,79 @@ async fn values_that_we_never_wrote_are_corrupt_and_stop_nobody() {
     assert_eq!(store.get(&bad.tenant, bad.id).await.unwrap_err().kind, Kind::Corrupt);
     assert_eq!(store.claim(&bad, &worker(), Isolation::None).await.unwrap_err().kind, Kind::Corrupt);
     clean(&prefix).await;
+}
+
+#[tokio::test]
+async fn what_nobody_of_us_told_is_no_offer_and_no_end() {
+    let prefix = unique();
+    let (store, spec, mut raw) = (backend(&url(), &prefix).store(), job(), raw().await);
+    let mut watch = store.watch(spec.id);
+    tokio::time::timeout(BOUND, watch.changed()).await.expect("woken when subscribed");
+    let Created::New(created) = store.create(new(&spec)).await.unwrap() else { panic!("it is new") };
+    let id = spec.id;
+    for news in ["", "x end", &format!("{id} end\n"), &format!("{id} end\na\nb\nc\nd"), &"x".repeat(100_000)]
+    {
+        redis::cmd("PUBLISH").arg(format!("{prefix}:wake")).arg(news).exec_async(&mut raw).await.unwrap();
+    }
+    tokio::time::timeout(BOUND, watch.ended()).await.expect("woken by what looks like an end");
+    assert_eq!(store.again(&created).await.unwrap().unwrap().state, JobState::Queued);
+
+    let mut offers = store.offers(&worker(), std::slice::from_ref(&spec.lane));
+    let other = JobSpec { lane: Lane::new("other").unwrap(), ..job() };
+    let long = JobSpec { input: Json::of(&"x".repeat(70_000)).unwrap(), ..job() };
+    let wrong = ["", "{}", &json(&other), &json(&long)].map(str::to_owned);
+    let telling = async {
+        for offer in wrong {
+            let told = || {
+                let channel = format!("{prefix}:offer:{}", worker());
+                let (mut raw, offer) = (raw.clone(), offer.clone());
+                async move {
+                    let publish = redis::cmd("PUBLISH").arg(channel).arg(offer).to_owned();
+                    let heard: u64 = publish.query_async(&mut raw).await.unwrap();
+                    (heard > 0).then_some(())
+                }
+            };
+            until("the worker hears it", told).await;
+        }
+        until("the worker is told", || async { store.offer(&spec).await.unwrap().then_some(()) }).await;
+    };
+    let ((), offered) =
+        tokio::time::timeout(BOUND, futures_util::future::join(telling, offers.next())).await.unwrap();
+    assert_eq!(offered, spec);
+    clean(&prefix).await;
+}
+
+#[tokio::test]
+async fn an_end_that_was_told_is_read_from_its_news_while_somebody_watches() {
+    let prefix = unique();
+    let store = backend(&url(), &prefix).store();
+    let (small, large) = (Json::of("small").unwrap(), Json::of(&"x".repeat(600)).unwrap());
+    for (result, told) in [(small, true), (large, false)] {
+        let spec = job();
+        let mut watch = store.watch(spec.id);
+        if told {
+            tokio::time::timeout(BOUND, watch.changed()).await.expect("woken when subscribed");
+        }
+        let Created::New(created) = store.create(new(&spec)).await.unwrap() else { panic!("it is new") };
+        store.claim(&spec, &worker(), Isolation::None).await.unwrap();
+        let finish = Finish { verdict: Verdict::Succeed(result), ..success() };
+        assert_eq!(store.finish(&spec, 1, &finish).await.unwrap(), Finished::Recorded);
+        let over = store.get(&spec.tenant, spec.id).await.unwrap().unwrap();
+        let woken = async {
+            while store.again(&created).await.unwrap() != Some(over.clone()) {
+                watch.ended().await;
+            }
+        };
+        tokio::time::timeout(BOUND, woken).await.expect("woken by the end");
+        until("the news are heard", || async {
+            clean(&prefix).await;
+            let again = store.again(&created).await.unwrap();
+            (again == told.then_some(over.clone())).then_some(())
+        })
+        .await;
+        drop(watch);
+        assert_eq!(store.again(&created).await.unwrap(), None);
+    }
 }
 
 #[tokio::test]
