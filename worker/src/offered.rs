@@ -19,13 +19,12 @@ const FIRST: Duration = Duration::from_secs(1);
 
 /// The offered jobs of a worker.
 #[derive(Debug)]
-pub(crate) struct Offered {
-    first: Duration,
-    jobs: Arc<Mutex<Jobs>>,
-}
+pub(crate) struct Offered(Arc<Mutex<Jobs>>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Jobs {
+    /// How long after its offer the message of a job counts as the first one.
+    first: Duration,
     taken: HashMap<JobId, Taken>,
     /// Jobs that are over and whose message has not come, and when they were offered.
     over: VecDeque<(JobId, Instant)>,
@@ -43,29 +42,31 @@ struct Taken {
 impl Offered {
     /// For a worker with this lease: a job is not queued again while one holds.
     pub(crate) fn new(lease: Duration) -> Self {
-        Self { first: FIRST.min(lease / 2), jobs: Arc::default() }
+        let (first, taken, over) = (FIRST.min(lease / 2), HashMap::new(), VecDeque::new());
+        Self(Arc::new(Mutex::new(Jobs { first, taken, over })))
     }
 
     /// A delivery of this job; `None` if it was offered before and is under way.
     pub(crate) fn take(&self, job: JobSpec) -> Option<Delivery> {
-        let mut jobs = lock(&self.jobs);
+        let mut jobs = lock(&self.0);
         if jobs.taken.contains_key(&job.id) {
             return None;
         }
         jobs.taken.insert(job.id, Taken { since: Instant::now(), message: None, over: false });
-        let receipt = Seat { job: job.id, first: self.first, jobs: self.jobs.clone() };
+        let receipt = Seat { job: job.id, jobs: self.0.clone() };
         Some(Delivery::offered(job, Box::new(receipt)))
     }
 
     /// What is still to be done about a delivery of the queue.
     pub(crate) fn left(&self, delivery: Delivery) -> Option<Delivery> {
-        let mut jobs = lock(&self.jobs);
-        jobs.forget(self.first);
+        let mut jobs = lock(&self.0);
+        jobs.forget();
         if delivery.redelivered {
             return Some(delivery);
         }
+        let first = jobs.first;
         if let Some(taken) = jobs.taken.get_mut(&delivery.job.id) {
-            if taken.message.is_some() || taken.since.elapsed() >= self.first {
+            if taken.message.is_some() || taken.since.elapsed() >= first {
                 return Some(delivery);
             }
             taken.message = Some(delivery);
@@ -82,7 +83,7 @@ impl Offered {
 
     /// The store has said that the job is over.
     pub(crate) fn over(&self, job: JobId) {
-        if let Some(taken) = lock(&self.jobs).taken.get_mut(&job) {
+        if let Some(taken) = lock(&self.0).taken.get_mut(&job) {
             taken.over = true;
         }
     }
@@ -90,8 +91,8 @@ impl Offered {
 
 impl Jobs {
     /// Forgets jobs whose first message comes no more.
-    fn forget(&mut self, first: Duration) {
-        while self.over.front().is_some_and(|(_, since)| since.elapsed() >= first) {
+    fn forget(&mut self) {
+        while self.over.front().is_some_and(|(_, since)| since.elapsed() >= self.first) {
             self.over.pop_front();
         }
     }
@@ -101,7 +102,6 @@ impl Jobs {
 #[derive(Debug)]
 struct Seat {
     job: JobId,
-    first: Duration,
     jobs: Arc<Mutex<Jobs>>,
 }
 
@@ -109,7 +109,7 @@ impl Seat {
     /// Gives back the message that has come, unless the job is over and it can be acked.
     fn leave(&self) {
         let mut jobs = lock(&self.jobs);
-        jobs.forget(self.first);
+        jobs.forget();
         let Some(Taken { since, message, over }) = jobs.taken.remove(&self.job) else { return };
         if over && message.is_none() {
             jobs.over.push_back((self.job, since));
@@ -230,6 +230,6 @@ mod tests {
         tokio::time::advance(LEASE / 2).await;
         assert_eq!(brought(&offered, &running, false), (true, None));
         assert_eq!(brought(&offered, &over, false), (true, None));
-        assert!(lock(&offered.jobs).over.is_empty());
+        assert!(lock(&offered.0).over.is_empty());
     }
 }

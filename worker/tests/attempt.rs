@@ -26,13 +26,6 @@ fn three_attempts() -> Value {
     json!({"retry": {"max_attempts": 3, "backoff_ms": 1}})
 }
 
-#[expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
-async fn acked(stage: &Stage, running: support::Running) {
-    running.stopped().await;
-    let depth = stage.real.queue.depth(&protocol::id::Lane::standard()).await.unwrap();
-    assert_eq!(depth.ready, 0, "a delivery was not acked");
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_result_and_its_events_are_stored_and_the_delivery_is_acked() {
     let stage = Stage::set().await;
@@ -43,7 +36,7 @@ async fn a_result_and_its_events_are_stored_and_the_delivery_is_acked() {
     let expected: Vec<String> = (0..1000).map(|n| n.to_string()).collect();
     assert_eq!(stage.chunks(&spec).await, expected);
     assert!(running.status.last_taken().is_some());
-    acked(&stage, running).await;
+    stage.acked(running).await;
     assert_eq!(stage.metric("sortie_worker_attempts_total"), 1.0);
     assert_eq!(stage.metric("sortie_worker_attempt_seconds"), 1.0);
     assert_eq!(stage.metric("sortie_worker_events_total"), 1000.0);
@@ -100,7 +93,7 @@ async fn a_handler_that_does_not_stop_is_dropped_and_its_slot_is_free_again() {
     let next = stage.submit(json!({"value": 1}), json!({}), |_| {}).await;
     assert_eq!(stage.over(&next).await.state, JobState::Succeeded);
     assert_eq!(stage.metric("sortie_worker_stuck_handlers_total"), 1.0);
-    acked(&stage, running).await;
+    stage.acked(running).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -113,7 +106,7 @@ async fn a_job_past_its_deadline_never_starts() {
     let running = stage.worker(1, DRAIN).await;
     stage.poll("the end", async || stage.job(&spec).await.state == JobState::Expired).await;
     assert!(stage.script.runs().is_empty());
-    acked(&stage, running).await;
+    stage.acked(running).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -125,7 +118,7 @@ async fn a_running_job_is_cancelled_at_once() {
     stage.real.store.cancel(&spec.tenant, spec.id).await.unwrap();
     let job = stage.over(&spec).await;
     assert_eq!((job.state, outcomes(&job)), (JobState::Cancelled, vec![Outcome::Cancelled]));
-    acked(&stage, running).await;
+    stage.acked(running).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -161,7 +154,7 @@ async fn a_lost_lease_stops_the_attempt_and_the_next_one_gives_the_result() {
     let job = stage.over(&spec).await;
     assert_eq!(job.result.clone().unwrap().text(), r#"{"attempt":2}"#);
     assert_eq!(outcomes(&job), [Outcome::Crashed, Outcome::Succeeded]);
-    acked(&stage, running).await;
+    stage.acked(running).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -180,7 +173,7 @@ async fn a_late_result_is_dropped_counted_and_acked() {
     stage.poll("the late result", async || stage.metric("sortie_worker_late_results_total") == 1.0).await;
     stage.script.go.add_permits(1);
     assert_eq!(stage.over(&spec).await.result.unwrap().text(), r#"{"attempt":2}"#);
-    acked(&stage, running).await;
+    stage.acked(running).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -199,7 +192,7 @@ async fn nothing_is_acked_before_the_result_is_stored() {
     stage.faults.set_away("store.finish", false);
     let job = stage.over(&spec).await;
     assert_eq!((job.state, job.attempts.len()), (JobState::Succeeded, 1));
-    acked(&stage, running).await;
+    stage.acked(running).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -221,7 +214,7 @@ async fn a_delivery_waits_while_store_or_registry_are_away() {
         assert_eq!(stage.over(&spec).await.state, JobState::Succeeded);
     }
     assert!(running.status.reach().await.queue.is_ok());
-    acked(&stage, running).await;
+    stage.acked(running).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -233,7 +226,7 @@ async fn lost_answers_double_neither_events_nor_results() {
     let spec = stage.submit(json!({"do": "chunks", "n": 2000}), json!({}), |_| {}).await;
     assert_eq!(stage.over(&spec).await.state, JobState::Succeeded);
     assert_eq!(stage.chunks(&spec).await.len(), 2000);
-    acked(&stage, running).await;
+    stage.acked(running).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -246,7 +239,7 @@ async fn a_job_that_is_delivered_twice_runs_once() {
     stage.script.go.add_permits(2);
     assert_eq!(stage.over(&spec).await.state, JobState::Succeeded);
     assert_eq!(stage.script.runs(), [(spec.id, 1)]);
-    acked(&stage, running).await;
+    stage.acked(running).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -265,7 +258,7 @@ async fn versions_outputs_and_events_that_break_a_rule_fail_with_their_code() {
     let spec =
         stage.submit(json!({"do": "progress", "n": 10_001}), json!({"timeout_ms": 20_000}), |_| {}).await;
     assert_eq!(code(&stage.over(&spec).await), Some(Code::EventsTooMany));
-    acked(&stage, running).await;
+    stage.acked(running).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -282,5 +275,5 @@ async fn urgent_jobs_go_first() {
     stage.over(&low).await;
     let order: Vec<_> = stage.script.runs().into_iter().map(|(job, _)| job).collect();
     assert_eq!(order, [blocker.id, high.id, low.id]);
-    acked(&stage, running).await;
+    stage.acked(running).await;
 }

@@ -20,12 +20,11 @@ async fn running_attempts_end_and_waiting_jobs_go_back() {
     // Its own priority, so that the queue hands it out although the ceiling of the other one is reached.
     let urgent = |spec: &mut protocol::job::JobSpec| spec.priority = protocol::job::Priority::High;
     let second = stage.submit(json!({}), json!({}), urgent).await;
-    let ready = async || stage.real.queue.depth(&second.lane).await.unwrap().ready;
-    stage.poll("the worker holds the second job", async || ready().await == 0).await;
+    stage.poll("the worker holds the second job", async || stage.ready().await == 0).await;
 
     assert!(running.status.consuming());
     running.stop.cancel();
-    stage.poll("the second job is back", async || ready().await == 1).await;
+    stage.poll("the second job is back", async || stage.ready().await == 1).await;
     assert!(!running.status.consuming());
     assert!(!running.task.is_finished());
 
@@ -62,10 +61,10 @@ async fn a_delivery_that_waits_for_the_store_is_given_back() {
     let stage = Stage::set().await;
     let running = stage.worker(1, Duration::from_secs(30)).await;
     stage.faults.set_away("store.claim", true);
-    let spec = stage.submit(json!({}), json!({}), |_| {}).await;
+    stage.submit(json!({}), json!({}), |_| {}).await;
     stage.poll("a try", async || stage.faults.calls("store.claim") > 0).await;
     running.stopped().await;
-    assert_eq!(stage.real.queue.depth(&spec.lane).await.unwrap().ready, 1);
+    assert_eq!(stage.ready().await, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,7 +11,7 @@ use protocol::ports::{Claim, StoreOptions};
 use protocol::secret::Secret;
 use protocol::state::JobState;
 use serde_json::json;
-use support::{Running, Stage};
+use support::Stage;
 
 const LEASE: Duration = Duration::from_secs(60);
 
@@ -33,21 +33,10 @@ async fn offer(stage: &Stage, spec: &JobSpec) {
     stage.poll("the job is offered", async || stage.real.store.offer(spec).await.unwrap()).await;
 }
 
-/// How many jobs wait in the queue.
-async fn ready(stage: &Stage, spec: &JobSpec) -> u64 {
-    stage.real.queue.depth(&spec.lane).await.unwrap().ready
-}
-
 /// Publishes the job, and waits until the worker has its message.
 async fn bring(stage: &Stage, spec: &JobSpec) {
     stage.publish(spec).await;
-    stage.poll("the worker takes the message", async || ready(stage, spec).await == 0).await;
-}
-
-/// Nothing that the worker took goes back to the queue.
-async fn acked(stage: &Stage, worker: Running, spec: &JobSpec) {
-    worker.stopped().await;
-    assert_eq!(ready(stage, spec).await, 0, "a delivery was not acked");
+    stage.poll("the worker takes the message", async || stage.ready().await == 0).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -61,7 +50,7 @@ async fn a_job_that_is_offered_runs_before_the_queue_brings_it_and_not_again() {
             .poll("the attempt is over", async || stage.metric("sortie_worker_running_attempts") == 0.0)
             .await;
         bring(&stage, &spec).await;
-        acked(&stage, worker, &spec).await;
+        stage.acked(worker).await;
         assert_eq!(stage.script.runs(), [(spec.id, 1)]);
     }
 }
@@ -79,7 +68,7 @@ async fn the_message_of_a_job_that_runs_is_acked_at_its_end() {
         stage.over(&next).await;
         stage.script.go.add_permits(1);
         assert_eq!(stage.over(&spec).await.state, JobState::Succeeded);
-        acked(&stage, worker, &spec).await;
+        stage.acked(worker).await;
         assert_eq!(stage.script.runs(), [(spec.id, 1), (next.id, 1)]);
     }
 }
@@ -110,7 +99,7 @@ async fn a_job_that_was_offered_and_interrupted_goes_back_to_the_queue_at_once()
         worker.stopped().await;
         let job = stage.job(&spec).await;
         assert_eq!((job.state, job.reason), (JobState::Queued, Some(Reason::WorkerStopped)));
-        assert_eq!(ready(&stage, &spec).await, 1);
+        assert_eq!(stage.ready().await, 1);
         let _next = stage.worker(1, Duration::ZERO).await;
         stage.script.go.add_permits(1);
         assert_eq!(stage.over(&spec).await.state, JobState::Succeeded);

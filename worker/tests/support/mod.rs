@@ -46,8 +46,7 @@ pub struct Stage {
     pub metrics: Metrics,
     /// Where they are registered.
     pub registry: prometheus::Registry,
-    /// The workers' lease.
-    pub lease: Duration,
+    lease: Duration,
     dir: PathBuf,
     workers: Mutex<Vec<CancellationToken>>,
 }
@@ -211,6 +210,17 @@ impl Stage {
             }
         })
         .await
+    }
+
+    /// How many jobs wait in the lane that the workers serve.
+    pub async fn ready(&self) -> u64 {
+        self.real.queue.depth(&Lane::standard()).await.unwrap().ready
+    }
+
+    /// Nothing that this worker took goes back to the queue.
+    pub async fn acked(&self, running: Running) {
+        running.stopped().await;
+        assert_eq!(self.ready().await, 0, "a delivery was not acked");
     }
 
     /// Waits until `done` says so.

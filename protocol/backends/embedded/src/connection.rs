@@ -66,17 +66,12 @@ impl Database {
         let readers = (0..READERS).map(|_| reader()).collect::<Result<Vec<_>, _>>().map_err(unreadable)?;
 
         let log = OpenOptions::new().write(true).open(dir.join("sortie.db-wal")).map_err(trouble)?;
-        let syncing = Crew::new(move |answers| {
-            let work = move || sync::run(&log, &answers);
-            Ok(vec![thread::Builder::new().name("sortie-sync".into()).spawn(work)?])
-        });
+        let syncing = Crew::of_one("sortie-sync", move |answers| sync::run(&log, &answers));
         let syncing = Arc::new(syncing.map_err(trouble)?);
         let (sync, waiting_for_disk) = (options.sync, syncing.clone());
-        let writer = Crew::new(move |operations| {
+        let writer = Crew::of_one("sortie-write", move |operations| {
             // Refused only once the crew is closed: after this thread has ended.
-            let syncing = move |answer| drop(waiting_for_disk.order(answer));
-            let work = move || writer::run(&connection, &operations, sync, syncing);
-            Ok(vec![thread::Builder::new().name("sortie-write".into()).spawn(work)?])
+            writer::run(&connection, &operations, sync, |answer| drop(waiting_for_disk.order(answer)));
         });
         let readers = Crew::new(move |queries| start_readers(readers, queries));
         let database = Self {

@@ -2,7 +2,7 @@
 
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
+use std::thread::{self, JoinHandle};
 
 use crate::error::Failure;
 
@@ -20,6 +20,14 @@ impl<T: Send + 'static> Crew<T> {
         let (sender, receiver) = mpsc::channel();
         let threads = start(receiver)?;
         Ok(Self { orders: Mutex::new(Some(sender)), threads: Mutex::new(threads) })
+    }
+
+    /// A crew of one thread with this name, which does `work` with the channel's end.
+    pub(crate) fn of_one(
+        name: &str,
+        work: impl FnOnce(Receiver<T>) + Send + 'static,
+    ) -> std::io::Result<Self> {
+        Self::new(|orders| Ok(vec![thread::Builder::new().name(name.into()).spawn(move || work(orders))?]))
     }
 
     /// Gives an order. Never waits: who gives one waits for its answer, or settles a delivery

@@ -4,7 +4,7 @@ use futures_util::FutureExt;
 use protocol::id::Lane;
 use protocol::isolation::Isolation;
 use protocol::job::JobSpec;
-use protocol::ports::{Claim, Created, NewJob, Offers};
+use protocol::ports::{Claim, Offers};
 
 use super::Fixture;
 use crate::sample::{job, lane, worker};
@@ -60,8 +60,7 @@ pub async fn an_offer_starts_nothing_that_is_not_recorded(store: Fixture) {
     assert_eq!(offered, spec);
     assert_eq!(claim(&spec).await, None);
     assert_eq!(store.get(&spec.tenant, spec.id).await.unwrap(), None);
-    let new = NewJob { spec: spec.clone(), idempotency: None };
-    assert!(matches!(store.create(new).await.unwrap(), Created::New(_)));
+    store.add(&spec).await;
     assert!(matches!(claim(&spec).await, Some(Claim::Granted { attempt: 1, .. })));
     assert_eq!(claim(&spec).await, Some(Claim::Held));
 }
