@@ -47,6 +47,11 @@ impl Ahead {
         }
     }
 
+    /// True if there is a slot that no job is in, nor on its way to.
+    pub(crate) fn has_spare_slot(&self) -> bool {
+        self.entered.load(Ordering::Relaxed) < self.slots
+    }
+
     /// One more job is on its way to a slot.
     pub(crate) fn enter(&self) {
         self.entered.fetch_add(1, Ordering::Relaxed);
@@ -125,6 +130,16 @@ mod tests {
         assert_eq!(number(16, 2, us(400)), 16);
         assert_eq!(number(4, 2, us(20_000)), 4);
         assert_eq!(number(4, 2, us(21_000)), 0);
+    }
+
+    #[test]
+    fn a_slot_that_a_job_is_on_its_way_to_is_not_spare() {
+        let ahead = Ahead::new(1);
+        assert!(ahead.has_spare_slot());
+        ahead.enter();
+        assert!(!ahead.has_spare_slot());
+        ahead.leave();
+        assert!(ahead.has_spare_slot());
     }
 
     #[test]

@@ -152,7 +152,7 @@ impl Worker {
                     self.begin(delivery, running);
                 }
                 // While there is nothing to do: what waits has waited for longer.
-                (offers, job) = &mut offered, if !waiting.any() && bench.slots.available_permits() > 0 => {
+                (offers, job) = &mut offered, if !waiting.any() && bench.ahead.has_spare_slot() => {
                     offered = next_of(offers);
                     if let Some(delivery) = bench.offered.take(job) {
                         self.begin(delivery, running);

@@ -139,3 +139,24 @@ async fn a_worker_without_a_free_slot_leaves_a_job_to_the_queue() {
         assert_eq!(stage.script.runs().len(), 2);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_whose_slot_is_spoken_for_is_offered_nothing() {
+    let stage = Stage::with_lease(LEASE).await;
+    let _worker = stage.worker(1, Duration::from_secs(1)).await;
+    stage.faults.set_away("store.claim", true);
+    let first = stage.record(json!({"do": "wait"}), json!({}), |_| {}).await;
+    offer(&stage, &first).await;
+    // On its way to the slot, and not in it.
+    stage.poll("tries to claim it", async || stage.faults.calls("store.claim") > 1).await;
+    let second = stage.record(json!({}), json!({}), |_| {}).await;
+    assert!(!stage.real.store.offer(&second).await.unwrap());
+    stage.faults.set_away("store.claim", false);
+    stage.until(&first, |job| job.state == JobState::Running).await;
+    stage.publish(&second).await;
+    stage.script.go.add_permits(1);
+    for spec in [first, second] {
+        let job = stage.over(&spec).await;
+        assert_eq!((job.state, job.attempts.len()), (JobState::Succeeded, 1));
+    }
+}
