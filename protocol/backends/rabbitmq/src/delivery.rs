@@ -184,7 +184,7 @@ impl DeadLetters {
         }
         let id = id.unwrap_or_else(|| JobId::generate().to_string().into());
         let message = Message { queue: self.topology.dead(), ours: true, id, body, properties };
-        let publisher = self.publisher.clone();
+        let (publisher, tasks) = (self.publisher.clone(), self.tasks.clone());
         self.tasks.spawn(async move {
             let work = Work::Publish(Box::new(message));
             match publisher.ask("queue.dead_letter", work, DEAD_LETTER).await {
@@ -192,7 +192,9 @@ impl DeadLetters {
                 Err(error) => {
                     tracing::warn!(%error, "a message could not be put aside yet");
                     // Given back, it comes again at once.
-                    tokio::time::sleep(PAUSE).await;
+                    if !tasks.is_closed() {
+                        tokio::time::sleep(PAUSE).await;
+                    }
                 }
             }
         });

@@ -90,11 +90,12 @@ impl RabbitMq {
     /// Sends the acks and dead letters that are on their way and closes both connections. What is still
     /// out goes back to the queue. The ports answer nothing but errors afterwards.
     pub async fn close(self) {
-        // A server that doesn't answer must not hold up the end of the process.
         let core = &self.core;
         core.burials.close();
-        let _ = timeout(CLOSE, core.burials.wait()).await;
+        // Each has a limit of its own.
+        core.burials.wait().await;
         core.stop.cancel();
+        // A server that doesn't answer must not hold up the end of the process.
         core.tasks.close();
         let _ = timeout(CLOSE, core.tasks.wait()).await;
     }

@@ -271,7 +271,7 @@ impl<'a> Desk<'a> {
         let (queues, shares, declaring) = (RwLock::default(), std::sync::Mutex::default(), Mutex::default());
         let desk = Self { link, topology, channel, queues, shares, declaring };
         // Where the server puts what it gives up must be there before any queue that names it.
-        desk.declare(&[topology.dead()]).await?;
+        desk.ensure(&topology.dead()).await?;
         Ok(desk)
     }
 

@@ -132,6 +132,34 @@ async fn a_message_that_is_no_job_ends_among_the_dead_letters() {
 }
 
 #[tokio::test]
+async fn who_closes_waits_for_a_dead_letter_whose_confirm_is_late() {
+    let bench = Bench::new().await;
+    let client = bench.client();
+    let queue = client.queue();
+    queue.publish(&job()).await.unwrap();
+    let mut consumer = queue.consume(&[Lane::standard()], 1).await.unwrap();
+    let delivery = soon("the delivery", consumer.next()).await;
+    bench.door.answers(false);
+    delivery.dead_letter("no worker can read it");
+    let dead = bench.name("dead");
+    until("it is among the dead letters", async || (bench.waiting(&dead).await == 1).then_some(())).await;
+    drop((consumer, queue));
+    let mut closing = tokio::spawn(client.close());
+    // Nearly as long as a confirm may take.
+    let early = tokio::time::timeout(Duration::from_secs(4), &mut closing).await;
+    assert!(early.is_err(), "closed before the confirm");
+    bench.door.answers(true);
+    soon("the close", closing).await.unwrap();
+    let client = bench.client();
+    let queue = client.queue();
+    let last = job();
+    queue.publish(&last).await.unwrap();
+    let mut consumer = queue.consume(&[Lane::standard()], 1).await.unwrap();
+    assert_eq!(soon("the job behind it", consumer.next()).await.job.id, last.id);
+    bench.clean(client).await;
+}
+
+#[tokio::test]
 async fn a_message_that_ends_every_connection_is_put_aside() {
     let bench = Bench::new().await;
     let client = bench.client();
