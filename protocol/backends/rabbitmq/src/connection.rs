@@ -26,7 +26,7 @@ use crate::error::Trouble;
 const OPEN: Duration = Duration::from_secs(5);
 /// For the answer to a request that the server answers at once when it is well.
 const ANSWER: Duration = Duration::from_secs(5);
-/// For the farewell.
+/// For each farewell: to a channel, to the connection.
 const CLOSE: Duration = Duration::from_secs(1);
 /// A session that lived this long was a good one: the next failure starts with short pauses again.
 const PROVEN: Duration = Duration::from_secs(5);
@@ -194,6 +194,14 @@ impl Link {
     /// A new channel.
     pub(crate) async fn channel(&self) -> Result<Channel, Trouble> {
         answer("channel.open", self.connection.create_channel()).await
+    }
+
+    /// Ends a channel once the server has done all that was asked on it. Without this, what is still on its way is lost
+    /// with the connection: a channel that is merely dropped makes the client library cut the connection as it closes.
+    pub(crate) async fn finish(&self, channel: &Channel) {
+        if self.check(channel).is_ok() {
+            let _ = timeout(CLOSE, channel.close(200, "OK".into())).await;
+        }
     }
 
     /// Fails once the connection or this channel of it is gone, whether or not anyone uses them.

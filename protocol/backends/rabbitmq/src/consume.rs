@@ -181,7 +181,9 @@ impl Session for Consuming {
         while let Ok(settle) = floor.settled.try_recv() {
             gathering.add(settle, now);
         }
-        ended.and(floor.settle(gathering.take(now)).await)
+        let settled = floor.settle(gathering.take(now)).await;
+        link.finish(&floor.channel).await;
+        ended.and(settled)
     }
 
     async fn repair(&mut self, server: &Server, trouble: &Trouble) {

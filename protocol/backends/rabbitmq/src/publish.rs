@@ -140,41 +140,9 @@ impl Session for Publishing {
         stop: &CancellationToken,
     ) -> Result<(), Trouble> {
         let desk = Desk::open(link, &self.topology).await?;
-        let (sender, mut commands) = mpsc::channel(HANDED_OVER);
-        state.send_replace(State::Ready(sender));
-        let mut flights = FuturesUnordered::new();
-        let mut returned = HashSet::new();
-        let mut check = tokio::time::interval(CHECK);
-        check.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut gathered = Instant::now();
-        loop {
-            let gathering = !flights.is_empty() && Instant::now() < gathered;
-            tokio::select! {
-                () = tokio::time::sleep_until(gathered), if gathering => {}
-                command = commands.recv(), if !gathering && flights.len() < IN_FLIGHT => {
-                    gathered = Instant::now() + GATHER;
-                    // All that is there goes out in one go.
-                    let mut came: Vec<_> = command.into_iter().collect();
-                    while flights.len() + came.len() < IN_FLIGHT && let Ok(command) = commands.try_recv() {
-                        came.push(command);
-                    }
-                    flights.extend(loads(came).into_iter().map(|load| desk.fly(load)));
-                }
-                Some(first) = flights.next(), if !flights.is_empty() => {
-                    let mut landed = vec![first];
-                    // The server tells that it returned a message before it confirms it, but the library
-                    // hands the return to whichever confirm comes next. All confirms that are there are
-                    // taken together, so that none is believed before its return has been seen.
-                    while let Some(Some(next)) = flights.next().now_or_never() {
-                        landed.push(next);
-                    }
-                    desk.settle(landed, &mut returned);
-                    link.check(&desk.channel)?;
-                }
-                _ = check.tick() => link.check(&desk.channel)?,
-                () = stop.cancelled() => return Ok(()),
-            }
-        }
+        let ended = desk.serve(state, stop).await;
+        link.finish(&desk.channel).await;
+        ended
     }
 }
 
@@ -273,6 +241,49 @@ impl<'a> Desk<'a> {
         // Where the server puts what it gives up must be there before any queue that names it.
         desk.ensure(&topology.dead()).await?;
         Ok(desk)
+    }
+
+    /// Does what it is asked to, until `stop` or the first error.
+    async fn serve(
+        &self,
+        state: &watch::Sender<State<mpsc::Sender<Command>>>,
+        stop: &CancellationToken,
+    ) -> Result<(), Trouble> {
+        let (sender, mut commands) = mpsc::channel(HANDED_OVER);
+        state.send_replace(State::Ready(sender));
+        let mut flights = FuturesUnordered::new();
+        let mut returned = HashSet::new();
+        let mut check = tokio::time::interval(CHECK);
+        check.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut gathered = Instant::now();
+        loop {
+            let gathering = !flights.is_empty() && Instant::now() < gathered;
+            tokio::select! {
+                () = tokio::time::sleep_until(gathered), if gathering => {}
+                command = commands.recv(), if !gathering && flights.len() < IN_FLIGHT => {
+                    gathered = Instant::now() + GATHER;
+                    // All that is there goes out in one go.
+                    let mut came: Vec<_> = command.into_iter().collect();
+                    while flights.len() + came.len() < IN_FLIGHT && let Ok(command) = commands.try_recv() {
+                        came.push(command);
+                    }
+                    flights.extend(loads(came).into_iter().map(|load| self.fly(load)));
+                }
+                Some(first) = flights.next(), if !flights.is_empty() => {
+                    let mut landed = vec![first];
+                    // The server tells that it returned a message before it confirms it, but the library
+                    // hands the return to whichever confirm comes next. All confirms that are there are
+                    // taken together, so that none is believed before its return has been seen.
+                    while let Some(Some(next)) = flights.next().now_or_never() {
+                        landed.push(next);
+                    }
+                    self.settle(landed, &mut returned);
+                    self.link.check(&self.channel)?;
+                }
+                _ = check.tick() => self.link.check(&self.channel)?,
+                () = stop.cancelled() => return Ok(()),
+            }
+        }
     }
 
     async fn fly(&self, load: Load) -> Landed {

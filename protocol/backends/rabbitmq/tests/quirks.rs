@@ -132,6 +132,22 @@ async fn a_message_that_is_no_job_ends_among_the_dead_letters() {
 }
 
 #[tokio::test]
+async fn who_closes_hears_that_the_server_has_done_all() {
+    let bench = Bench::new().await;
+    let client = bench.client();
+    let queue = client.queue();
+    queue.publish(&job()).await.unwrap();
+    let mut consumer = queue.consume(&[Lane::standard()], 1).await.unwrap();
+    soon("the delivery", consumer.next()).await.ack();
+    client.close().await;
+    // A server that finds a connection cut drops what it has not got to yet, acks too.
+    assert_eq!(bench.door.farewells(), 2);
+    drop((consumer, queue));
+    let client = bench.client();
+    bench.clean(client).await;
+}
+
+#[tokio::test]
 async fn who_closes_waits_for_a_dead_letter_whose_confirm_is_late() {
     let bench = Bench::new().await;
     let client = bench.client();

@@ -11,6 +11,7 @@
 mod raw;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use backend_rabbitmq::{Options, Queues, RabbitMq, connect};
@@ -143,24 +144,27 @@ pub(crate) struct Door {
     pub(crate) port: u16,
     way: Arc<watch::Sender<Way>>,
     answers: Arc<watch::Sender<bool>>,
+    farewells: Arc<AtomicUsize>,
 }
 
 impl Door {
     async fn to(host: String, port: u16) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let (way, answers) = (Arc::new(watch::Sender::new(Way::Open)), Arc::new(watch::Sender::new(true)));
-        let door = Self { port: listener.local_addr().unwrap().port(), way, answers };
-        let (way, answers) = (door.way.clone(), door.answers.clone());
+        let own = listener.local_addr().unwrap().port();
+        let door = Self { port: own, way, answers, farewells: Arc::default() };
+        let (way, answers, farewells) = (door.way.clone(), door.answers.clone(), door.farewells.clone());
         tokio::spawn(async move {
             while let Ok((near, _)) = listener.accept().await {
                 let (host, mut changed, answers) = (host.clone(), way.subscribe(), answers.subscribe());
+                let farewells = farewells.clone();
                 tokio::spawn(async move {
                     let way = *changed.borrow_and_update();
                     let through = async {
                         match way {
                             Way::Shut => {}
                             Way::Silent => std::future::pending().await,
-                            Way::Open => pass(near, (host, port), answers).await,
+                            Way::Open => pass(near, (host, port), answers, &farewells).await,
                         }
                     };
                     tokio::select! {
@@ -188,19 +192,35 @@ impl Door {
         self.way.send_replace(Way::Open);
     }
 
+    /// How many connections the server has taken leave of.
+    pub(crate) fn farewells(&self) -> usize {
+        self.farewells.load(Ordering::Relaxed)
+    }
+
     /// Whether what the server says gets through. What is held back comes later, in order.
     pub(crate) fn answers(&self, through: bool) {
         self.answers.send_replace(through);
     }
 }
 
-async fn pass(near: TcpStream, server: (String, u16), mut answers: watch::Receiver<bool>) {
+/// The frame connection.close-ok (AMQP 0.9.1: class 10, method 51).
+const CLOSE_OK: [u8; 12] = [1, 0, 0, 0, 0, 0, 4, 0, 10, 0, 51, 0xCE];
+
+async fn pass(
+    near: TcpStream,
+    server: (String, u16),
+    mut answers: watch::Receiver<bool>,
+    farewells: &AtomicUsize,
+) {
     let far = TcpStream::connect(server).await.unwrap();
     let ((mut asked, mut answer), (mut said, mut question)) = (near.into_split(), far.into_split());
     let answering = async {
         let mut buffer = vec![0; 64 * 1024];
         while let Ok(count @ 1..) = said.read(&mut buffer).await {
             answers.wait_for(|through| *through).await.unwrap();
+            if buffer[..count].ends_with(&CLOSE_OK) {
+                farewells.fetch_add(1, Ordering::Relaxed);
+            }
             if answer.write_all(&buffer[..count]).await.is_err() {
                 break;
             }
