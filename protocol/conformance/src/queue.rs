@@ -14,7 +14,7 @@ use protocol::job::JobSpec;
 use protocol::ports::{Consumer, Delivery, Queue};
 
 use crate::sample::job;
-use crate::wait::{never, soon};
+use crate::wait::{never, soon, until};
 
 /// The queue at a place of its own.
 pub type Fixture = crate::Fixture<dyn Queue>;
@@ -110,7 +110,11 @@ impl Fixture {
 
     /// A consumer of these lanes.
     async fn taker_of(&self, lanes: &[Lane], ceiling: u16) -> Taker {
-        Taker(soon("a consumer starts", self.consume(lanes, ceiling)).await.unwrap())
+        let consumer = soon("a consumer starts", self.consume(lanes, ceiling)).await.unwrap();
+        // What is consumed in the background must be so before anybody publishes: a queue that is only just being made
+        // may refuse what comes.
+        until("the consumer is ready", || async { self.ping().await.ok() }).await;
+        Taker(consumer)
     }
 
     /// Everything that an ordinary job published now would find before it, acked. No other consumer may be

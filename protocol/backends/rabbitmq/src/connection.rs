@@ -27,7 +27,7 @@ const OPEN: Duration = Duration::from_secs(5);
 /// For the answer to a request that the server answers at once when it is well.
 const ANSWER: Duration = Duration::from_secs(5);
 /// For each farewell: to a channel, to the connection.
-const CLOSE: Duration = Duration::from_secs(1);
+const CLOSE: Duration = Duration::from_secs(2);
 /// A session that lived this long was a good one: the next failure starts with short pauses again.
 const PROVEN: Duration = Duration::from_secs(5);
 const SHORTEST_PAUSE: Duration = Duration::from_millis(50);

@@ -244,19 +244,10 @@ impl Consuming {
                     heard.drain(..).for_each(|settle| gathering.add(settle, now));
                 }
                 () = tokio::time::sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {}
-                Some(change) = self.news.recv() => match change {
-                    Change::Begin(id, wanted) => {
-                        floor.begin(id, &wanted).await?;
-                        self.wanted.insert(id, wanted);
-                    }
-                    Change::Prefetch(id, prefetch) => if let Some(wanted) = self.wanted.get_mut(&id) {
-                        wanted.set_prefetch(prefetch);
-                        floor.renew_more(id, wanted).await?;
-                    }
-                    Change::End(id) => {
-                        self.wanted.remove(&id);
-                        floor.end(id).await?;
-                    }
+                Some(change) = self.news.recv() => tokio::select! {
+                    changed = self.change(change, floor) => changed?,
+                    // A server that is slow to begin or end a consumer must still hear what is gathered.
+                    () = stop.cancelled() => return Ok(()),
                 },
                 _ = check.tick() => {
                     link.check(&floor.channel)?;
@@ -269,6 +260,27 @@ impl Consuming {
                 () = stop.cancelled() => return Ok(()),
             }
         }
+    }
+
+    /// Consumes what is wanted from now on.
+    async fn change(&mut self, change: Change, floor: &mut Floor<'_>) -> Result<(), Trouble> {
+        match change {
+            Change::Begin(id, wanted) => {
+                floor.begin(id, &wanted).await?;
+                self.wanted.insert(id, wanted);
+            }
+            Change::Prefetch(id, prefetch) => {
+                if let Some(wanted) = self.wanted.get_mut(&id) {
+                    wanted.set_prefetch(prefetch);
+                    floor.renew_more(id, wanted).await?;
+                }
+            }
+            Change::End(id) => {
+                self.wanted.remove(&id);
+                floor.end(id).await?;
+            }
+        }
+        Ok(())
     }
 
     /// How many messages may wait for their ack at leisure while so many are out: none where they come one at a time,

@@ -36,7 +36,7 @@ use publish::Publisher;
 use topology::Topology;
 
 /// How long [`RabbitMq::close`] waits for what is under way, and then for the farewell.
-const CLOSE: Duration = Duration::from_secs(3);
+const CLOSE: Duration = Duration::from_secs(5);
 
 /// The backend. Works until the last of it, its ports and their consumers is dropped.
 pub struct RabbitMq {

@@ -35,6 +35,8 @@ impl Place for Prefix {
         let (url, prefix, queues) = (Secret::new(url()), self.name.clone(), self.queues);
         let client = connect(Options { url, prefix, queues }).unwrap();
         let queue = client.queue();
+        // The first call waits a second for the connection; a busy server may need longer, which is no rule's matter.
+        conformance::wait::until("the server is reached", || async { queue.ping().await.ok() }).await;
         self.clients.push(client);
         Ports { queue: Some(queue), ..Ports::default() }
     }

@@ -59,12 +59,14 @@ impl Bench {
         Self { prefix: conformance::unique(), door, outside, url: uri.to_string(), connection }
     }
 
-    /// A client that reaches the server through the door.
-    pub(crate) fn client(&self) -> RabbitMq {
-        self.client_of(Queues::Quorum)
+    /// A client that has reached the server through the door.
+    pub(crate) async fn client(&self) -> RabbitMq {
+        let client = self.client_of(Queues::Quorum);
+        until("the server is reached", async || client.queue().ping().await.ok()).await;
+        client
     }
 
-    /// The same, of an installation with queues of this kind.
+    /// A client of an installation with queues of this kind, which is still on its way to the server.
     pub(crate) fn client_of(&self, queues: Queues) -> RabbitMq {
         let url = Secret::new(self.url.clone());
         connect(Options { url, prefix: self.prefix.clone(), queues }).unwrap()
