@@ -103,10 +103,9 @@ pub async fn a_job_of_nobody_or_of_another_tenant_is_not_found(store: Fixture) {
 }
 
 pub async fn a_cancelled_job_is_never_due(store: Fixture) {
-    let (cancelled, due) = (job_in(200), job_in(210));
-    store.add(&cancelled).await;
-    store.add(&due).await;
+    let cancelled = store.scheduled_in(200).await;
     assert_eq!(store.ask_to_cancel(&cancelled).await, Cancelled::Now);
+    let due = store.scheduled_in(210).await;
     let found = until("the other job is due", || async { store.due(10).await.unwrap().pop() }).await;
     assert_eq!(found, due);
     assert_eq!(store.due(10).await.unwrap(), []);

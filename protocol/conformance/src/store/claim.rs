@@ -167,9 +167,7 @@ pub async fn no_attempt_starts_after_the_deadline(store: Fixture) {
 
 pub async fn a_lapsed_attempt_past_the_deadline_is_not_followed_by_another(store: Fixture) {
     let store = store.with_short_leases().await;
-    let spec = job_with_deadline_in(250);
-    store.add(&spec).await;
-    assert_eq!(store.start(&spec).await, 1);
+    let spec = store.running_with_deadline_in(250).await;
     assert_eq!(store.try_start_when_lapsed(&spec).await, Claim::Over(JobState::Expired));
     assert_eq!(store.story(&spec).await[1..], ["1 running", "1 result expired"]);
 }

@@ -30,6 +30,18 @@ impl Fixture {
         self.story(spec).await;
         count.into_inner()
     }
+
+    /// A job with a running first attempt whose deadline has just passed.
+    async fn running_past_its_deadline(&self) -> JobSpec {
+        let spec = self.running_with_deadline_in(150).await;
+        pass(spec.deadline.since(Timestamp::now())).await;
+        spec
+    }
+}
+
+/// `None` where the grace of the job is over: what was seen of it says nothing then.
+fn within_the_grace(spec: &JobSpec) -> Option<()> {
+    (Timestamp::now() < spec.deadline.plus(GRACE)).then_some(())
 }
 
 pub async fn a_queued_job_expires_at_its_deadline(store: Fixture) {
@@ -48,9 +60,7 @@ pub async fn a_scheduled_job_expires_at_its_deadline(store: Fixture) {
     store.add(&later).await;
     assert_eq!(store.expire_until_over(&later).await, 1);
     assert_eq!(store.read(&later).await.next_run_at, None);
-    let retried = job_with_deadline_in(200);
-    store.add(&retried).await;
-    store.start(&retried).await;
+    let retried = store.running_with_deadline_in(200).await;
     let verdict = Verdict::Retry { at: in_ms(30_000), error: error("again") };
     store.end(&retried, 1, &finish(Outcome::Failed, verdict)).await;
     assert_eq!(store.expire_until_over(&retried).await, 1);
@@ -58,9 +68,7 @@ pub async fn a_scheduled_job_expires_at_its_deadline(store: Fixture) {
 }
 
 pub async fn a_running_job_expires_after_the_grace_only(store: Fixture) {
-    let spec = job_with_deadline_in(200);
-    store.add(&spec).await;
-    store.start(&spec).await;
+    let spec = store.running_with_deadline_in(200).await;
     assert_eq!(store.expire_until_over(&spec).await, 1);
     let finished = store.read(&spec).await.finished_at.unwrap();
     assert!(finished >= spec.deadline.plus(GRACE), "not before {finished}");
@@ -69,31 +77,34 @@ pub async fn a_running_job_expires_after_the_grace_only(store: Fixture) {
 }
 
 pub async fn a_worker_can_report_within_the_grace(store: Fixture) {
-    let spec = job_with_deadline_in(150);
-    store.add(&spec).await;
-    store.start(&spec).await;
-    pass(Duration::from_millis(150)).await;
-    assert_eq!(store.expire(100).await.unwrap(), 0);
-    store.end(&spec, 1, &finish(Outcome::TimedOut, Verdict::Expire)).await;
-    assert_eq!(store.read(&spec).await.attempts[0].outcome, Some(Outcome::TimedOut));
+    until("an attempt is looked at within the grace", || async {
+        let spec = store.running_past_its_deadline().await;
+        let expired = store.expire(100).await.unwrap();
+        let ended = store.finish(&spec, 1, &finish(Outcome::TimedOut, Verdict::Expire)).await.unwrap();
+        within_the_grace(&spec)?;
+        assert_eq!((expired, ended), (0, Finished::Recorded));
+        assert_eq!(store.read(&spec).await.attempts[0].outcome, Some(Outcome::TimedOut));
+        Some(())
+    })
+    .await;
 }
 
 pub async fn a_claim_keeps_the_grace_too(store: Fixture) {
-    let spec = job_with_deadline_in(150);
-    store.add(&spec).await;
-    store.start(&spec).await;
-    pass(Duration::from_millis(150)).await;
-    assert_eq!(store.try_start(&spec).await, Claim::Held);
-    assert_eq!(store.read(&spec).await.state, JobState::Running);
+    let spec = until("an attempt is looked at within the grace", || async {
+        let spec = store.running_past_its_deadline().await;
+        let (claim, state) = (store.try_start(&spec).await, store.read(&spec).await.state);
+        within_the_grace(&spec)?;
+        assert_eq!((claim, state), (Claim::Held, JobState::Running));
+        Some(spec)
+    })
+    .await;
     pass(GRACE).await;
     assert_eq!(store.try_start(&spec).await, Claim::Over(JobState::Expired));
     assert_eq!(store.story(&spec).await[1..], ["1 running", "1 result expired"]);
 }
 
 pub async fn a_job_to_be_cancelled_expires_too(store: Fixture) {
-    let spec = job_with_deadline_in(200);
-    store.add(&spec).await;
-    store.start(&spec).await;
+    let spec = store.running_with_deadline_in(200).await;
     assert_eq!(store.cancel(&spec.tenant, spec.id).await.unwrap(), Cancelled::Asked);
     assert_eq!(store.expire_until_over(&spec).await, 1);
 }
@@ -124,9 +135,7 @@ pub async fn a_job_is_expired_by_one_caller_only(store: Fixture) {
 }
 
 pub async fn a_race_of_result_and_deadline_has_one_end(store: Fixture) {
-    let spec = job_with_deadline_in(300);
-    store.add(&spec).await;
-    store.start(&spec).await;
+    let spec = store.running_with_deadline_in(300).await;
     pass(Duration::from_millis(300) + GRACE).await;
     let (one, other, racing) = (store.clone(), store.other().await, spec.clone());
     let ends = race(10, move |n| {

@@ -10,7 +10,7 @@ use crate::sample::{requeue, succeed};
 use crate::wait::pass;
 
 pub async fn renewing_holds_an_attempt_beyond_its_lease(store: Fixture) {
-    let lease = Duration::from_millis(500);
+    let lease = Duration::from_secs(1);
     let options = StoreOptions { lease, ..store.options() };
     let store = store.with(options).await;
     let spec = store.running().await;
@@ -26,9 +26,12 @@ pub async fn renewing_holds_an_attempt_beyond_its_lease(store: Fixture) {
 
 /// A worker that was cut off for a moment goes on where nobody has taken its job.
 pub async fn a_lapsed_lease_that_nobody_noticed_is_held_again(store: Fixture) {
+    let options = store.options();
     let store = store.with_short_leases().await;
     let (renewed, finished) = (store.running().await, store.running().await);
     pass(store.options().lease).await;
+    // What is held again must outlive the look at it.
+    let store = store.with(options).await;
     assert_eq!(store.hold(&renewed, 1).await, Renewal::Held);
     assert_eq!(store.try_start(&renewed).await, Claim::Held);
     store.end(&finished, 1, &succeed("1")).await;

@@ -1,5 +1,7 @@
 //! Hints to workers with nothing to do.
 
+use std::time::Duration;
+
 use futures_util::FutureExt;
 use protocol::id::Lane;
 use protocol::isolation::Isolation;
@@ -8,7 +10,12 @@ use protocol::ports::{Claim, Offers};
 
 use super::Fixture;
 use crate::sample::{job, lane, worker};
-use crate::wait::{never, soon, until};
+use crate::wait::{never, soon};
+
+/// How long an offer may be on its way before the job is offered again.
+const ON_ITS_WAY: Duration = Duration::from_millis(500);
+/// When it is offered again where nobody waited.
+const SOON: Duration = Duration::from_millis(5);
 
 impl Fixture {
     fn offers_to(&self, name: &str, lanes: &[&Lane]) -> Box<dyn Offers> {
@@ -16,9 +23,22 @@ impl Fixture {
         self.offers(&worker(name), &lanes)
     }
 
-    /// Offers until a worker has been told, which may take a moment to say that it has nothing to do.
-    async fn offer_until_told(&self, job: &JobSpec) {
-        until("a worker is told", || async { self.offer(job).await.unwrap().then_some(()) }).await;
+    /// What `told` gives, which waits for an offer of the job: offered again and again, for it may take a worker a
+    /// moment to say that it has nothing to do, and an offer may be lost.
+    async fn offer_until_told<T>(&self, job: &JobSpec, told: impl Future<Output = T>) -> T {
+        let offering = async {
+            loop {
+                let somebody = self.offer(job).await.unwrap();
+                tokio::time::sleep(if somebody { ON_ITS_WAY } else { SOON }).await;
+            }
+        };
+        soon("the job is offered", async {
+            tokio::select! {
+                told = told => told,
+                never = offering => never,
+            }
+        })
+        .await
     }
 }
 
@@ -42,8 +62,7 @@ pub async fn an_offer_is_told_to_one_worker_that_serves_the_lane(store: Fixture)
             _ = other.next() => panic!("it doesn't serve the lane"),
         }
     };
-    let ((), (job, rest)) =
-        soon("the job is offered", futures_util::future::join(store.offer_until_told(&spec), told)).await;
+    let (job, rest) = store.offer_until_told(&spec, told).await;
     assert_eq!(job, spec);
     never("the job is offered twice", rest).await;
 }
@@ -55,9 +74,7 @@ pub async fn an_offer_starts_nothing_that_is_not_recorded(store: Fixture) {
         let store = &store;
         async move { store.claim_offered(spec, &worker("worker-1"), Isolation::None).await.unwrap() }
     };
-    let told = store.offer_until_told(&spec);
-    let ((), offered) = soon("the job is offered", futures_util::future::join(told, offers.next())).await;
-    assert_eq!(offered, spec);
+    assert_eq!(store.offer_until_told(&spec, offers.next()).await, spec);
     assert_eq!(claim(&spec).await, None);
     assert_eq!(store.get(&spec.tenant, spec.id).await.unwrap(), None);
     store.add(&spec).await;
@@ -69,8 +86,6 @@ pub async fn a_worker_is_offered_one_job_after_the_other(store: Fixture) {
     let first = store.queued().await;
     let mut offers = store.offers_to("worker-1", &[&first.lane]);
     for spec in [first, store.queued().await, store.queued().await] {
-        let told = store.offer_until_told(&spec);
-        let ((), job) = soon("the job is offered", futures_util::future::join(told, offers.next())).await;
-        assert_eq!(job, spec);
+        assert_eq!(store.offer_until_told(&spec, offers.next()).await, spec);
     }
 }

@@ -79,16 +79,20 @@ pub async fn a_mark_is_given_to_one_caller_only(store: Fixture) {
     for _ in 0..20 {
         jobs.push(store.queued().await);
     }
-    let (one, other) = (store.clone(), store.other().await);
-    pass(AGE).await;
-    let start = Instant::now();
-    let taken = race(10, move |n| {
-        let store = if n % 2 == 0 { one.clone() } else { other.clone() };
-        async move { store.outbox(AGE, 100).await.unwrap() }
+    let other = store.other().await;
+    let taken = until("the marks are taken within one age", || async {
+        pass(AGE).await;
+        let (one, other) = (store.clone(), other.clone());
+        let start = Instant::now();
+        let taken = race(10, move |n| {
+            let store = if n % 2 == 0 { one.clone() } else { other.clone() };
+            async move { store.outbox(AGE, 100).await.unwrap() }
+        })
+        .await
+        .concat();
+        (start.elapsed() < AGE).then_some(taken)
     })
-    .await
-    .concat();
-    assert!(start.elapsed() < AGE, "this machine is too slow for this rule");
+    .await;
     assert_eq!(Fixture::ids(&taken), Fixture::ids(&jobs));
 }
 
@@ -96,12 +100,21 @@ pub async fn a_mark_that_stays_is_given_again_after_another_age(store: Fixture) 
     const AGE: Duration = Duration::from_millis(200);
     let spec = store.queued().await;
     for _ in 0..3 {
-        let found = until("the mark is old enough", || async {
+        until("the mark is old enough, and looked at again within its age", || async {
+            let start = Instant::now();
             let found = store.outbox(AGE, 10).await.unwrap();
-            (!found.is_empty()).then_some(found)
-        });
-        assert_eq!(found.await, std::slice::from_ref(&spec));
-        assert_eq!(store.outbox(AGE, 10).await.unwrap(), [], "taken");
+            if found.is_empty() {
+                return None;
+            }
+            assert_eq!(found, std::slice::from_ref(&spec));
+            let again = store.outbox(AGE, 10).await.unwrap();
+            if start.elapsed() >= AGE {
+                return None;
+            }
+            assert_eq!(again, [], "taken");
+            Some(())
+        })
+        .await;
     }
 }
 

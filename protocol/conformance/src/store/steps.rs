@@ -7,12 +7,12 @@ use protocol::event::{Event, EventKind};
 use protocol::id::JobId;
 use protocol::isolation::Isolation;
 use protocol::job::{Job, JobSpec};
-use protocol::ports::{Claim, Confirmed, Created, Finish, Finished, Renewal, StoreOptions};
+use protocol::ports::{Cancelled, Claim, Confirmed, Created, Finish, Finished, Renewal, StoreOptions};
 use protocol::state::JobState;
 use protocol::time::Timestamp;
 
 use super::Fixture;
-use crate::sample::{chunks, job, new, worker};
+use crate::sample::{chunks, job, job_in, job_with_deadline_in, new, worker};
 use crate::wait::until;
 
 /// Leases that lapse while a rule waits for it.
@@ -59,6 +59,31 @@ impl Fixture {
         let spec = self.queued().await;
         assert_eq!(self.start(&spec).await, 1);
         spec
+    }
+
+    /// A job with a running first attempt and so many milliseconds to its deadline, from before it was recorded: another
+    /// one where the machine took longer than that to start it.
+    pub(super) async fn running_with_deadline_in(&self, millis: u64) -> JobSpec {
+        until("a job starts before its deadline", || async {
+            let spec = job_with_deadline_in(millis);
+            self.add(&spec).await;
+            matches!(self.try_start(&spec).await, Claim::Granted { .. }).then_some(spec)
+        })
+        .await
+    }
+
+    /// A job that is scheduled for so many milliseconds from before it was recorded: another one where the machine took
+    /// longer than that to record it.
+    pub(super) async fn scheduled_in(&self, millis: u64) -> JobSpec {
+        until("a job is recorded before its time", || async {
+            let spec = job_in(millis);
+            if self.add(&spec).await.state == JobState::Scheduled {
+                return Some(spec);
+            }
+            assert_eq!(self.cancel(&spec.tenant, spec.id).await.unwrap(), Cancelled::Now);
+            None
+        })
+        .await
     }
 
     /// A job that succeeded.

@@ -8,9 +8,10 @@ use protocol::job::{JobSpec, Reason};
 use protocol::outcome::Outcome;
 use protocol::ports::Claim;
 use protocol::state::JobState;
+use protocol::time::Timestamp;
 
 use super::Fixture;
-use crate::sample::{job, job_in, job_with_deadline_in, succeed};
+use crate::sample::{job, job_in, succeed};
 use crate::wait::{pass, race, until};
 
 impl Fixture {
@@ -35,12 +36,11 @@ impl Fixture {
 }
 
 pub async fn a_scheduled_job_is_due_when_its_time_has_come(store: Fixture) {
-    let (soon, later) = (job_in(200), job_in(30_000));
-    store.add(&soon).await;
+    let (later, soon) = (job_in(30_000), store.scheduled_in(200).await);
     store.add(&later).await;
-    assert_eq!(store.due(10).await.unwrap(), []);
     let due = until("the job is due", || async { store.due(10).await.unwrap().pop() }).await;
     assert_eq!(due, soon);
+    assert!(Some(Timestamp::now()) >= soon.run_at);
     let job = store.read(&soon).await;
     assert_eq!((job.state, job.reason), (JobState::Queued, Some(Reason::AwaitingWorker)));
     assert_eq!(job.next_run_at, None);
@@ -53,8 +53,7 @@ pub async fn a_scheduled_job_is_due_when_its_time_has_come(store: Fixture) {
 pub async fn a_due_job_is_moved_by_one_caller_only(store: Fixture) {
     let mut jobs = Vec::new();
     for _ in 0..20 {
-        jobs.push(job_in(200));
-        store.add(&jobs[jobs.len() - 1]).await;
+        jobs.push(store.scheduled_in(200).await);
     }
     let due = store.swept(20, |store| async move { store.due(100).await.unwrap() }).await;
     assert_eq!(Fixture::ids(&due), Fixture::ids(&jobs));
@@ -63,7 +62,7 @@ pub async fn a_due_job_is_moved_by_one_caller_only(store: Fixture) {
 
 pub async fn no_more_jobs_are_moved_than_was_asked_for(store: Fixture) {
     for _ in 0..5 {
-        store.add(&job_in(200)).await;
+        store.scheduled_in(200).await;
     }
     pass(Duration::from_millis(200)).await;
     assert_eq!(store.due(0).await.unwrap(), []);
@@ -73,8 +72,7 @@ pub async fn no_more_jobs_are_moved_than_was_asked_for(store: Fixture) {
 }
 
 pub async fn a_schedule_survives_a_restart(store: Fixture) {
-    let spec = job_in(200);
-    store.add(&spec).await;
+    let spec = store.scheduled_in(200).await;
     let store = store.reopened().await;
     let due = until("the job is due", || async { store.due(10).await.unwrap().pop() }).await;
     assert_eq!(due, spec);
@@ -84,10 +82,10 @@ pub async fn a_lapsed_attempt_is_reaped_and_its_job_queued_again(store: Fixture)
     let store = store.with_short_leases().await;
     let spec = store.running().await;
     store.confirm(spec.id).await;
-    assert_eq!(store.reap(10).await.unwrap(), [], "the lease lives");
     let reaped = until("the lease lapses", || async { store.reap(10).await.unwrap().pop() }).await;
     assert_eq!(reaped, spec);
     let job = store.read(&spec).await;
+    assert!(job.attempts[0].ended_at >= Some(job.attempts[0].started_at.plus(store.options().lease)));
     assert_eq!((job.state, job.reason), (JobState::Queued, Some(Reason::WorkerLost)));
     assert_eq!(job.attempts[0].outcome, Some(Outcome::Crashed));
     assert_eq!(store.marked().await, [spec.id]);
@@ -120,9 +118,12 @@ pub async fn a_lapsed_attempt_is_reaped_by_one_caller_only(store: Fixture) {
 }
 
 pub async fn a_race_of_reaping_and_claiming_counts_one_crash(store: Fixture) {
+    let options = store.options();
     let store = store.with_short_leases().await;
     let spec = store.running().await;
     pass(store.options().lease).await;
+    // The attempt to come must outlive the race.
+    let store = store.with(options).await;
     let (one, other, racing) = (store.clone(), store.other().await, spec.clone());
     race(10, move |n| {
         let (one, other, spec) = (one.clone(), other.clone(), racing.clone());
@@ -157,9 +158,7 @@ pub async fn reaping_at_the_crash_limit_gives_the_job_up(store: Fixture) {
 
 pub async fn reaping_after_the_deadline_ends_the_job_as_expired(store: Fixture) {
     let store = store.with_short_leases().await;
-    let spec = job_with_deadline_in(200);
-    store.add(&spec).await;
-    store.start(&spec).await;
+    let spec = store.running_with_deadline_in(200).await;
     until("the job ends", || async {
         assert_eq!(store.reap(10).await.unwrap(), [], "nothing to publish");
         store.read(&spec).await.state.is_terminal().then_some(())

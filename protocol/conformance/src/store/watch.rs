@@ -11,7 +11,7 @@ use protocol::ports::{Finish, Renewal};
 use protocol::state::JobState;
 
 use super::Fixture;
-use crate::sample::{fail, finish, job, job_in, job_with_deadline_in, succeed};
+use crate::sample::{fail, finish, job, job_with_deadline_in, succeed};
 use crate::wait::{soon, until};
 
 impl Fixture {
@@ -34,8 +34,7 @@ impl Fixture {
 }
 
 pub async fn a_watch_wakes_on_every_change(store: Fixture) {
-    let (spec, worker) = (job_in(200), store.other().await);
-    store.add(&spec).await;
+    let (worker, spec) = (store.other().await, store.scheduled_in(200).await);
     let mut watch = store.follow(&spec).await;
     until("the job is due", || async { worker.due(10).await.unwrap().pop() }).await;
     store.wakes(&mut watch, &spec, |job| job.state == JobState::Queued).await;

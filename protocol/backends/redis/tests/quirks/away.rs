@@ -12,7 +12,7 @@ use crate::proxy::{Mode, Proxy};
 use crate::{BOUND, backend, clean, job, new, raw, until, url, worker};
 
 /// The longest that a call may take while the server is away.
-const PATIENCE: Duration = Duration::from_millis(2_900);
+const PATIENCE: Duration = Duration::from_millis(4_500);
 
 /// The error of a call that must fail soon and be worth another try.
 async fn fails<T: std::fmt::Debug>(call: impl Future<Output = Result<T, PortError>>) -> PortError {
@@ -66,7 +66,7 @@ async fn a_connection_that_broke_while_nobody_used_it_fails_no_call() {
     proxy.connections(0).await;
     proxy.set(Mode::Open);
     // The client is told by its own reading task, which may need a moment.
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
     store.ping().await.unwrap();
     clean(&prefix).await;
 }
@@ -113,6 +113,8 @@ async fn whoever_watches_is_woken_after_the_subscription_was_lost() {
     for watch in [&mut changes, &mut cancels] {
         tokio::time::timeout(BOUND, watch.changed()).await.expect("woken when subscribed");
     }
+    // A start is told where somebody reads the job's events.
+    watching.store().events(&spec.tenant, spec.id, 0, 1).await.unwrap().unwrap();
     store.claim(&spec, &worker(), Isolation::None).await.unwrap();
     tokio::time::timeout(BOUND, changes.changed()).await.expect("woken by the claim");
 

@@ -3,6 +3,7 @@
 use protocol::id::{ActionName, TenantId};
 use protocol::ports::Registry;
 
+use crate::proxy::{Mode, Proxy};
 use crate::{backend, clean, raw, until, url};
 
 /// Whether the action is enabled, as `registry` says.
@@ -28,7 +29,8 @@ async fn is_kept(registry: &dyn Registry, prefix: &str, name: &ActionName) -> bo
 #[tokio::test]
 async fn what_is_kept_is_forgotten_when_it_changes_elsewhere_or_nothing_is_heard_any_more() {
     let prefix = conformance::unique();
-    let (here, elsewhere) = (backend(&url(), &prefix).registry(), backend(&url(), &prefix).registry());
+    let proxy = Proxy::start(Mode::Open).await;
+    let (here, elsewhere) = (backend(&proxy.url(), &prefix).registry(), backend(&url(), &prefix).registry());
     let (tenant, name) = (TenantId::standard(), ActionName::new("a.b").unwrap());
     here.publish(&tenant, &name, &conformance::sample::content("x"), None).await.unwrap();
 
@@ -41,8 +43,10 @@ async fn what_is_kept_is_forgotten_when_it_changes_elsewhere_or_nothing_is_heard
 
     until("it is kept again", async || is_kept(&*here, &prefix, &name).await.then_some(())).await;
     flip(&prefix, &name, 0).await;
-    let mut kill = redis::cmd("CLIENT");
-    kill.arg("KILL").arg("TYPE").arg("pubsub").exec_async(&mut raw().await).await.unwrap();
+    proxy.set(Mode::Cut);
+    proxy.connections(0).await;
+    proxy.set(Mode::Open);
+    until("the server is found", async || here.ping().await.ok()).await;
     until("without a subscription it is read", async || (!enabled(&*here, &name).await).then_some(())).await;
     clean(&prefix).await;
 }
