@@ -239,11 +239,11 @@ pub(crate) fn content(more: Value) -> Value {
     content
 }
 
-/// Polls until `done` is true, at most five seconds.
+/// Polls until `done` is true, at most 20 seconds.
 pub(crate) async fn eventually<F: Future<Output = bool>>(what: &str, mut done: impl FnMut() -> F) {
-    let end = tokio::time::Instant::now() + Duration::from_secs(5);
+    let end = tokio::time::Instant::now() + Duration::from_secs(20);
     while !done().await {
-        assert!(tokio::time::Instant::now() < end, "not within five seconds: {what}");
+        assert!(tokio::time::Instant::now() < end, "not within 20 seconds: {what}");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
