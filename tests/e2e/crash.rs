@@ -22,9 +22,17 @@ async fn kill_9_during_1000_submits_loses_nothing_that_was_answered() {
                 for number in (part..1_000).step_by(8) {
                     let body =
                         json!({"action": "echo", "input": {"number": number}}).to_string().into_bytes();
-                    // After the kill nobody answers any more.
-                    let Ok(answer) = client.try_send("POST", "/v1/jobs", &[], Some(body)).await else {
-                        return;
+                    let answer = loop {
+                        // After the kill nobody answers any more.
+                        let Ok(answer) = client.try_send("POST", "/v1/jobs", &[], Some(body.clone())).await
+                        else {
+                            return;
+                        };
+                        // 503: the disk is slow just now.
+                        if answer.status != 503 {
+                            break answer;
+                        }
+                        tokio::time::sleep(Duration::from_millis(100)).await;
                     };
                     assert_eq!(answer.status, 202, "{answer:?}");
                     let _ = answered.send((answer.id(), number));
@@ -78,8 +86,14 @@ async fn sigterm_lets_running_jobs_finish_and_keeps_waiting_ones() {
     for number in 0..3 {
         ids.push(sortie.client.post("/v1/jobs", json!({"action": "slow", "input": number})).await.id());
     }
-    until("the first one runs", Duration::from_secs(10), || async {
-        (sortie.client.get(&format!("/v1/jobs/{}", ids[0])).await.body["state"] == "running").then_some(())
+    // Perhaps not the first any more.
+    until("one of them runs", Duration::from_secs(10), || async {
+        for id in &ids {
+            if sortie.client.get(&format!("/v1/jobs/{id}")).await.body["state"] == "running" {
+                return Some(());
+            }
+        }
+        None
     })
     .await;
     assert_eq!(sortie.terminate().await, Some(0), "{}", sortie.log());

@@ -8,6 +8,7 @@ the second refusal.
 
 import json
 import sys
+import time
 import uuid
 
 import pika
@@ -19,6 +20,18 @@ channel = connection.channel()
 channel.confirm_delivery()
 replies = channel.queue_declare(queue="", exclusive=True).method.queue
 
+# A dispatcher that has only just started may still be declaring it. The queue behind it has the same name.
+until = time.monotonic() + 20
+while True:
+    try:
+        if connection.channel().queue_declare(queue=exchange, passive=True).method.consumer_count:
+            break
+    except pika.exceptions.ChannelClosedByBroker:
+        pass
+    if time.monotonic() > until:
+        sys.exit("nobody takes requests within 20 s")
+    time.sleep(0.05)
+
 properties = pika.BasicProperties(
     message_id=str(uuid.uuid4()),
     reply_to=replies,
@@ -28,7 +41,7 @@ properties = pika.BasicProperties(
 )
 body = json.dumps({"action": action, "input": {"city": "Oslo"}})
 for _ in range(2):
-    channel.basic_publish(exchange=exchange, routing_key="", body=body, properties=properties)
+    channel.basic_publish(exchange=exchange, routing_key="", body=body, properties=properties, mandatory=True)
 
 counts = {"accepted": 0, "refused": 0, "finished": 0}
 for method, answer, payload in channel.consume(replies, auto_ack=True, inactivity_timeout=20):

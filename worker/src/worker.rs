@@ -111,7 +111,6 @@ impl Worker {
         let mut running = JoinSet::new();
         self.status.set_consuming(true);
         self.take(&mut running, &stop).await;
-        self.status.set_consuming(false);
         self.shut_down(running).await;
     }
 
@@ -138,7 +137,11 @@ impl Worker {
             tokio::select! {
                 // First everything that is there, so that the choice is made among all of it.
                 biased;
-                () = stop.cancelled() => return,
+                () = stop.cancelled() => {
+                    // Before what waits goes back.
+                    self.status.set_consuming(false);
+                    return;
+                }
                 delivery = self.consumer.next() => {
                     if let Some(delivery) = bench.offered.left(delivery) {
                         waiting.put(delivery);

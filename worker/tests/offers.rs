@@ -11,13 +11,11 @@ use protocol::ports::{Claim, StoreOptions};
 use protocol::secret::Secret;
 use protocol::state::JobState;
 use serde_json::json;
-use support::Stage;
-
-const LEASE: Duration = Duration::from_secs(60);
+use support::{LEASE, Stage};
 
 /// A stage whose store is embedded, and one whose store is on Redis.
 async fn stages() -> [Stage; 2] {
-    let mut on_redis = Stage::with_lease(LEASE).await;
+    let mut on_redis = Stage::set().await;
     let options = backend_redis::Options {
         url: Secret::new(conformance::server("SORTIE_TEST_REDIS_URL")),
         prefix: conformance::unique(),
@@ -26,11 +24,20 @@ async fn stages() -> [Stage; 2] {
     let store = backend_redis::connect(options).unwrap().store();
     on_redis.ports.store = store.clone();
     on_redis.real.store = store;
-    [Stage::with_lease(LEASE).await, on_redis]
+    [Stage::set().await, on_redis]
 }
 
+/// Offers the job until a worker has claimed it: one that is offered too late for its taste does nothing.
 async fn offer(stage: &Stage, spec: &JobSpec) {
-    stage.poll("the job is offered", async || stage.real.store.offer(spec).await.unwrap()).await;
+    let claims = || stage.metric("sortie_worker_claims_total");
+    let before = claims();
+    let claimed = async || {
+        if stage.real.store.offer(spec).await.unwrap() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        claims() > before
+    };
+    stage.poll("the job is offered and claimed", claimed).await;
 }
 
 /// Publishes the job, and waits until the worker has its message.
@@ -142,11 +149,11 @@ async fn a_worker_without_a_free_slot_leaves_a_job_to_the_queue() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_whose_slot_is_spoken_for_is_offered_nothing() {
-    let stage = Stage::with_lease(LEASE).await;
+    let stage = Stage::set().await;
     let _worker = stage.worker(1, Duration::from_secs(1)).await;
     stage.faults.set_away("store.claim", true);
     let first = stage.record(json!({"do": "wait"}), json!({}), |_| {}).await;
-    offer(&stage, &first).await;
+    stage.poll("the job is offered", async || stage.real.store.offer(&first).await.unwrap()).await;
     // On its way to the slot, and not in it.
     stage.poll("tries to claim it", async || stage.faults.calls("store.claim") > 1).await;
     let second = stage.record(json!({}), json!({}), |_| {}).await;

@@ -58,9 +58,11 @@ class Network(unittest.TestCase):
 
     def closed_port(self) -> int:
         """A port of the loopback where nobody listens."""
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port: int = free.getsockname()[1]
-            return port
+        # Bound for as long as the test, so that nobody else is given it.
+        bound = self.fresh()
+        bound.bind(("127.0.0.1", 0))
+        port: int = bound.getsockname()[1]
+        return port
 
     def failure(self, sock: socket.socket, address: tuple[Any, ...]) -> OSError:
         with self.assertRaises(OSError) as raised:

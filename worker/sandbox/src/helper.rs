@@ -82,7 +82,7 @@ fn run(argument: Option<OsString>) -> Result<ExitCode, HelperError> {
         step("setgroups", rustix::thread::set_thread_groups(&[]))?;
     }
     // 4. A child that is the first process of all its namespaces; we only wait for its end.
-    match step("making namespaces", namespaces::split(namespaces::ALL))? {
+    match step("making namespaces", namespaces::with_room(|| namespaces::split(namespaces::ALL)))? {
         Side::Parent(mut child) => {
             // 5. Who the child is outside; then it goes on.
             child.map_user(Some(namespaces.host_user))?;

@@ -4,7 +4,6 @@
 use std::io;
 use std::path::Path;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
 
 use rustix::mount::MountFlags;
 use serde::{Deserialize, Serialize};
@@ -17,9 +16,6 @@ use crate::namespaces::{self, Side};
 pub(crate) const PROBE: &str = "--probe";
 /// The oldest kernel: it counts processes per user namespace (RLIMIT_NPROC), which bounds each slot by itself.
 const KERNEL: (u32, u32) = (5, 14);
-
-/// How long room for a namespace is waited for.
-const ROOM: Duration = Duration::from_millis(100);
 
 /// What the sandbox is made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -184,26 +180,12 @@ pub(crate) fn probe_main() -> ExitCode {
         let lacks_user = findings.iter().any(|other| other.piece == Piece::User && other.problem.is_some());
         let problem = match lacks_user && piece.needs_user() {
             true => Some(FOLLOWS.to_owned()),
-            false => patiently(piece).err().map(|error| error.to_string()),
+            false => namespaces::with_room(|| attempt(piece)).err().map(|error| error.to_string()),
         };
         findings.push(Finding { piece, problem });
     }
     let written = serde_json::to_writer(io::stdout(), &findings);
     if written.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-}
-
-/// Tries again for a moment where there seems to be no room for a namespace: the kernel gives back the place of the
-/// one before only some time after its end.
-fn patiently(piece: Piece) -> io::Result<()> {
-    let until = Instant::now() + ROOM;
-    loop {
-        match attempt(piece) {
-            Err(error) if error.raw_os_error() == Some(libc::ENOSPC) && Instant::now() < until => {
-                std::thread::sleep(Duration::from_millis(1));
-            }
-            done => return done,
-        }
-    }
 }
 
 fn attempt(piece: Piece) -> io::Result<()> {

@@ -6,6 +6,7 @@
 use std::fs;
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
 
 use rustix::process::Pid;
 
@@ -19,6 +20,9 @@ pub(crate) const ALL: libc::c_int = libc::CLONE_NEWUSER
     | libc::CLONE_NEWIPC
     | libc::CLONE_NEWUTS
     | libc::CLONE_NEWNET;
+
+/// How long room for a namespace is waited for.
+const ROOM: Duration = Duration::from_millis(500);
 
 /// The parent's side of a new process.
 pub(crate) struct Child {
@@ -41,6 +45,20 @@ impl Go {
     /// Waits until the parent has mapped our user. Fails if the parent gave up.
     pub(crate) fn wait(self) -> io::Result<()> {
         fs::File::from(self.0).read_exact(&mut [0])
+    }
+}
+
+/// Tries again for a moment where there seems to be no room for a namespace: the kernel gives back the place of one that
+/// has ended only some time later, and all the machine's in one queue.
+pub(crate) fn with_room<T>(mut attempt: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    let until = Instant::now() + ROOM;
+    loop {
+        match attempt() {
+            Err(error) if error.raw_os_error() == Some(libc::ENOSPC) && Instant::now() < until => {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            done => return done,
+        }
     }
 }
 

@@ -24,7 +24,7 @@ use crate::handler::EventSink;
 /// How long a fork may take.
 const FORK: Duration = Duration::from_secs(5);
 /// How long after its channel closed a process may take to end.
-const EXIT: Duration = Duration::from_millis(200);
+const EXIT: Duration = Duration::from_secs(1);
 /// Calls after which a warm process is ended.
 const WARM_CALLS: u32 = 1_000;
 /// Idle time after which a warm process is ended.
@@ -321,18 +321,24 @@ impl Slot {
     /// How the process ended, whose channel is closed.
     async fn await_exit(&mut self) -> Exit {
         let Some(process) = &self.process else { return Exit::SlotLost };
-        let told = timeout(EXIT, async {
-            process.process.ended().await?;
-            self.control.send(br#"{"kind":"reap"}"#).await?;
-            match self.listen().await? {
-                (Told::Exit { code }, _) => Ok(code),
-                _ => Err(SlotError::Malformed),
-            }
-        });
-        match told.await {
+        match timeout(EXIT, process.process.ended()).await {
+            Ok(Err(_)) => return Exit::SlotLost,
+            // We may be late, not the process.
+            Err(_) if !process.process.has_ended() => return Exit::StillRunning,
+            _ => {}
+        }
+        match timeout(FORK, self.reap()).await {
             Ok(Ok(code)) => Exit::Code(code),
-            Ok(Err(_)) => Exit::SlotLost,
-            Err(_) => Exit::StillRunning,
+            _ => Exit::SlotLost,
+        }
+    }
+
+    /// The exit code of the process, which has ended.
+    async fn reap(&self) -> Result<i32, SlotError> {
+        self.control.send(br#"{"kind":"reap"}"#).await?;
+        match self.listen().await? {
+            (Told::Exit { code }, _) => Ok(code),
+            _ => Err(SlotError::Malformed),
         }
     }
 

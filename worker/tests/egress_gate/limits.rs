@@ -25,8 +25,7 @@ async fn the_end_of_a_call_closes_its_connections() {
 async fn the_deadline_closes_connections_and_no_more_are_made() {
     let target = echo().await;
     let stage = Stage::set();
-    let _call =
-        stage.slot.open(CallPolicy { ends: Instant::now() + Duration::from_millis(1500), ..policy() });
+    let _call = stage.slot.open(CallPolicy { ends: Instant::now() + Duration::from_secs(5), ..policy() });
     let mut client = stage.tunnel(&target).await;
     let opened = Instant::now();
     assert!(is_reset(&mut client).await);

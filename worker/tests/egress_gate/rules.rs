@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use tokio::io::AsyncWriteExt;
 
-use super::support::{Stage, answers, echo, listener, port, rest, within};
+use super::support::{Stage, answers, echo, listener, nobody, port, rest, within};
 
 #[tokio::test]
 async fn private_addresses_are_refused_in_every_spelling() {
@@ -131,8 +131,7 @@ async fn without_a_call_everything_is_refused() {
 
 #[tokio::test]
 async fn what_can_not_be_reached_is_told_apart_from_what_may_not_be() {
-    let (gone, address) = listener().await;
-    drop(gone);
+    let (_bound, address) = nobody();
     let stage = Stage::set();
     let _call = stage.open();
     let answer = stage.refused(&address).await;

@@ -169,3 +169,11 @@ pub(crate) fn answers(list: &[&str]) -> impl Names + use<> {
         vec![list[turn.min(list.len() - 1)]]
     }
 }
+
+/// An address where nobody listens, and what keeps it from everybody else.
+pub(crate) fn nobody() -> (tokio::net::TcpSocket, String) {
+    let bound = tokio::net::TcpSocket::new_v4().unwrap();
+    bound.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let address = bound.local_addr().unwrap().to_string();
+    (bound, address)
+}

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use worker::handler::Handler;
 
-use super::support::{call, client, failure, result, run, serve, sink};
+use super::support::{call, client, failure, nobody, result, run, serve, sink};
 
 #[tokio::test]
 async fn statuses_mean_results_retries_or_failures() {
@@ -119,9 +119,7 @@ async fn a_stream_larger_than_a_result_fails() {
 
 #[tokio::test]
 async fn a_target_that_is_not_there_is_worth_another_try() {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    drop(listener);
+    let (_bound, address) = nobody();
     let handler = json!({"url": format!("http://{address}/?password=secret")});
     let (error, retryable, _) = failure(run(handler, json!({})).await);
     assert_eq!((error.code, retryable), (Code::HttpFailed, true));

@@ -15,7 +15,9 @@ use tracing::Instrument;
 use worker::egress::Gate;
 use worker::handler::Handler;
 
-use super::support::{behind, call, client, failure, metrics, mirror, result, run, run_listed, serve, sink};
+use super::support::{
+    behind, call, client, failure, metrics, mirror, nobody, result, run, run_listed, serve, sink,
+};
 
 #[tokio::test]
 async fn private_addresses_are_never_called_however_they_are_written() {
@@ -142,7 +144,7 @@ async fn every_hop_is_counted_by_how_it_ended_and_what_it_moved() {
     let rude = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let cut = rude.local_addr().unwrap().to_string();
     tokio::spawn(async move { while rude.accept().await.is_ok() {} });
-    let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let (_bound, gone) = nobody();
 
     let metrics = metrics();
     let opened = ["127.0.0.1".parse().unwrap()];

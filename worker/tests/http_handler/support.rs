@@ -108,3 +108,11 @@ pub(crate) async fn run_listed(gate: Gate, url: String, allow: &[String]) -> End
     call.content = Arc::new(content);
     behind(gate, &metrics()).run(call, sink(), CancellationToken::new()).await
 }
+
+/// An address where nobody listens, and what keeps it from everybody else.
+pub(crate) fn nobody() -> (tokio::net::TcpSocket, String) {
+    let bound = tokio::net::TcpSocket::new_v4().unwrap();
+    bound.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let address = bound.local_addr().unwrap().to_string();
+    (bound, address)
+}

@@ -174,7 +174,7 @@ async fn a_template_that_is_killed_or_stopped_from_outside_is_replaced() {
     for isolation in BOTH {
         let pool = Pool::with(isolation, 1).await;
         let source = "import subprocess\ndef handle_event(data): subprocess.run(['sleep', str(data)])";
-        for (signal, seconds) in [("KILL", 600), ("STOP", 1)] {
+        for (signal, seconds) in [("KILL", 600), ("STOP", 5)] {
             let harm = async {
                 let mut template = None;
                 eventually("the handler's program runs", || {

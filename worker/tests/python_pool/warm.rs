@@ -7,6 +7,7 @@ use protocol::action::Reuse;
 use protocol::id::TenantId;
 use protocol::outcome::Ending;
 use serde_json::{Value, json};
+use worker::python::Isolation;
 
 use super::processes::{alive, send};
 use super::support::{BOTH, Pool, UNIVERSAL, call, eventually};
@@ -52,7 +53,15 @@ async fn a_failure_or_something_left_behind_ends_it() {
             ["raise", "exit", "_exit", "kill", "set", "thread", "subprocess", "daemon", "second_result"]
         {
             assert_eq!(warm(&pool, json!({"do": "counter"})).await, 1, "before {name}");
-            assert_eq!(warm(&pool, json!({"do": "counter"})).await, 2, "before {name}");
+            let mut second = warm(&pool, json!({"do": "counter"})).await;
+            for _ in 0..5 {
+                // Without namespaces what a call left is looked for, which has its time: on a machine that is busy just then
+                // the slot is replaced.
+                if isolation == Isolation::None && second == 1 {
+                    second = warm(&pool, json!({"do": "counter"})).await;
+                }
+            }
+            assert_eq!(second, 2, "before {name}");
             let ran = pool.call(call(UNIVERSAL, json!({"do": name}), Reuse::Warm), LIMIT).await;
             assert_ne!(ran.ending, Ending::Interrupted, "{name} hangs");
             if matches!(name, "subprocess" | "daemon") {

@@ -29,8 +29,10 @@ use worker::{Handlers, Metrics, Options, Ports, Status, Worker};
 
 /// How long a test waits for anything before it fails.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// The lease of the store and of the workers.
-pub const LEASE: Duration = Duration::from_millis(600);
+/// The lease of the store and of the workers, where none is to lapse.
+pub const LEASE: Duration = Duration::from_secs(60);
+/// One that lapses while a test waits for it.
+pub const SHORT_LEASE: Duration = Duration::from_millis(1_500);
 
 /// A backend, a script, and the workers that run on them.
 pub struct Stage {

@@ -26,6 +26,7 @@ use protocol::ports::{
     Appended, Cancelled, Claim, Confirmed, Created, EventsPage, Finish, Finished, JobFilter, JobsPage,
     NewJob, Offers, PortError, Renewal, Store, StoreOptions,
 };
+use protocol::time::Timestamp;
 
 use crate::connection::Database;
 use crate::error::Failure;
@@ -202,7 +203,9 @@ impl Store for Jobs {
     }
 
     async fn reap(&self, limit: usize) -> Result<Vec<JobSpec>, PortError> {
-        self.work("store.reap", Durable, move |work| work.reap(limit)).await
+        // By the clock of now, not of when the disk lets us: what was renewed meanwhile is asked for later.
+        let asked = Timestamp::now();
+        self.work("store.reap", Durable, move |work| work.reap(asked, limit)).await
     }
 
     async fn expire(&self, limit: usize) -> Result<usize, PortError> {

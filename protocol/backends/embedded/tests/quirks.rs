@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use backend_embedded::{Embedded, OpenError, Options, open};
 use conformance::Folder;
@@ -15,7 +15,7 @@ use protocol::id::{ActionName, ContentHash, JobId, Lane, TenantId, WorkerId};
 use protocol::isolation::Isolation;
 use protocol::job::{JobSpec, Priority};
 use protocol::json::Json;
-use protocol::ports::{Claim, Confirmed, Created, Kind, NewJob};
+use protocol::ports::{Claim, Confirmed, Created, Kind, NewJob, Renewal, StoreOptions};
 use protocol::retry::RetryPolicy;
 use protocol::time::Timestamp;
 
@@ -32,7 +32,7 @@ fn job() -> JobSpec {
         priority: Priority::Normal,
         created_at,
         run_at: None,
-        deadline: created_at.plus(std::time::Duration::from_secs(60)),
+        deadline: created_at.plus(Duration::from_secs(60)),
         timeout_ms: 5_000,
         retry: RetryPolicy::default(),
         labels: BTreeMap::new(),
@@ -188,6 +188,33 @@ async fn a_message_that_is_no_job_is_put_aside() {
     assert!(reason.contains("version 7"), "{reason}");
     let left: i64 = raw.query_row("SELECT count(*) FROM messages", [], |row| row.get(0)).unwrap();
     assert_eq!(left, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lease_does_not_lapse_while_its_renewal_waits_for_the_disk() {
+    let lease = Duration::from_secs(2);
+    let folder = Folder::new();
+    let store = StoreOptions { lease, ..StoreOptions::default() };
+    let embedded = open(Options { store, ..Options::new(folder.path()) }).await.unwrap();
+    let (store, job) = (embedded.store(), job());
+    accept(&embedded, &job).await;
+    let worker = WorkerId::new("worker-1").unwrap();
+    store.claim(&job, &worker, Isolation::None).await.unwrap();
+    let until = Instant::now() + lease;
+
+    // Nothing is written before the lease is over.
+    let disk = rusqlite::Connection::open(folder.path().join("sortie.db")).unwrap();
+    disk.busy_timeout(lease).unwrap();
+    disk.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let held = [(&job, 1)];
+    let (reaped, renewed, ()) = tokio::join!(biased; store.reap(10), store.renew(&held), async {
+        assert!(Instant::now() < until, "asked for while the lease lives");
+        tokio::time::sleep_until(until.into()).await;
+        disk.execute_batch("COMMIT").unwrap();
+    });
+    assert_eq!((reaped.unwrap(), renewed.unwrap()), (vec![], vec![Renewal::Held]));
+    drop(store);
+    embedded.close().await;
 }
 
 /// The files as they are while jobs are being accepted are what a process leaves that is killed then. They

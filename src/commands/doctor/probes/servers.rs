@@ -87,7 +87,7 @@ async fn rights(rabbitmq: &RabbitMq) -> Result<(), Refused> {
         };
         match answer {
             Ok(()) => return Ok(()),
-            Err(error) if begun.elapsed() > Duration::from_secs(4) => return Err(refused(&error)),
+            Err(error) if begun.elapsed() > Duration::from_secs(7) => return Err(refused(&error)),
             Err(error) if error.kind == protocol::ports::Kind::Denied => return Err(refused(&error)),
             Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
         }
@@ -126,14 +126,15 @@ pub(super) async fn redis(settings: &Settings, servers: &Servers) -> Server<Redi
             backend_redis::Options { url: servers.redis.clone(), prefix: settings.prefix.clone(), store };
         let redis = backend_redis::connect(options).map_err(|error| Refused::Denied(error.to_string()))?;
         redis.store().ping().await.map_err(|error| refused(&error))?;
+        let asked = Timestamp::now();
         let info = redis.info().await.map_err(|error| refused(&error))?;
-        Ok(facts(&info, Timestamp::now()))
+        Ok(facts(&info, asked, Timestamp::now()))
     };
     Server { answer: bounded(look).await, at: host(&servers.redis) }
 }
 
-/// What matters out of the answer to `INFO`.
-fn facts(info: &str, now: Timestamp) -> RedisFacts {
+/// What matters out of the answer to `INFO`, which was given between two moments of our clock.
+fn facts(info: &str, asked: Timestamp, answered: Timestamp) -> RedisFacts {
     let value = |name: &str| {
         info.lines().find_map(|line| Some(line.trim().strip_prefix(name)?.strip_prefix(':')?.to_owned()))
     };
@@ -142,7 +143,11 @@ fn facts(info: &str, now: Timestamp) -> RedisFacts {
         version: value("redis_version"),
         append_only: value("aof_enabled").map(|enabled| enabled == "1"),
         eviction: value("maxmemory_policy"),
-        ahead: clock.map(|micros| micros / 1_000 - now.millis()),
+        // How far outside of them.
+        ahead: clock.map(|micros| {
+            let told = micros / 1_000;
+            told - told.clamp(asked.millis(), answered.millis().max(asked.millis()))
+        }),
     }
 }
 
@@ -177,9 +182,12 @@ mod tests {
     #[test]
     fn redis_tells_what_matters_in_its_info() {
         let info = "# Server\r\nredis_version:7.0.15\r\nserver_time_usec:5000000\r\naof_enabled:1\r\nmaxmemory_policy:noeviction\r\n";
-        let facts = facts(info, Timestamp::from_millis(4_000));
+        let told =
+            |asked, answered| facts(info, Timestamp::from_millis(asked), Timestamp::from_millis(answered));
+        let facts = told(3_900, 4_000);
         assert_eq!(facts.version.as_deref(), Some("7.0.15"));
         assert_eq!((facts.append_only, facts.ahead), (Some(true), Some(1_000)));
         assert_eq!(facts.eviction.as_deref(), Some("noeviction"));
+        assert_eq!((told(4_000, 6_000).ahead, told(5_300, 5_400).ahead), (Some(0), Some(-300)));
     }
 }

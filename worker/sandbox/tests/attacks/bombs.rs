@@ -102,7 +102,7 @@ async fn keeps_descriptors_under_way(stage: &mut Stage) {
     // to pass theirs, above all the templates.
     let told = stage.inside().await;
     assert_eq!(told["error"], "ETOOMANYREFS", "{told}");
-    stage.assert_unharmed().await;
+    stage.assert_clean().await;
     // While one slot holds as many as it can, another one starts a call.
     let other = Stage::set().await;
     let holding = stage.ran(json!({"seconds": 2}), Given::default());

@@ -176,13 +176,13 @@ async fn replaces_tmp_by_a_link(stage: &mut Stage) {
 async fn leaves_links_that_lead_out_of_tmp(stage: &mut Stage) {
     // What the links of the first call lead to must survive its end.
     assert_eq!(stage.inside().await, 10);
-    stage.assert_unharmed().await;
+    stage.assert_clean().await;
     let file = HostFile::new("link");
     let ran = stage
         .ran(json!({"path": file.0}), Given { limit: Duration::from_secs(10), ..Given::default() })
         .await;
     assert_eq!(ran.value(), 10);
-    stage.assert_unharmed().await;
+    stage.assert_clean().await;
     assert!(file.0.exists());
 }
 

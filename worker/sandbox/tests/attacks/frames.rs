@@ -142,7 +142,7 @@ async fn leaves_a_duplicate_of_the_frame_descriptors(stage: &mut Stage) {
     let ran = ran(stage, "").await;
     assert_eq!(ran.value(), "left");
     assert!(ran.took < Duration::from_secs(5), "{:?}", ran.took);
-    stage.assert_unharmed().await;
+    stage.assert_clean().await;
 }
 
 async fn makes_the_channel_block_or_not(stage: &mut Stage) {
@@ -162,7 +162,7 @@ async fn sends_descriptors_to_the_worker(stage: &mut Stage) {
         let ran = ran(stage, "").await;
         assert_ne!(ran.ending, Ending::Interrupted);
     }
-    stage.assert_unharmed().await;
+    stage.assert_clean().await;
     let after = descriptors();
     // Other attacks run beside this one; ten calls sent 500 each.
     assert!(after < before + 1000, "descriptors of the worker: {before} before, {after} after");

@@ -168,6 +168,8 @@ async fn stays_by_running_away_from_the_killer(stage: &mut Stage) {
 }
 
 async fn stays_when_it_is_stopped_at_its_limit(stage: &mut Stage) {
+    // As in `bombs.rs`: little time to clean up.
+    stage.may_cost_the_slot();
     let limit = Duration::from_millis(800);
     let ran = stage.ran(json!({}), Given { limit, ..Given::default() }).await;
     ran.assert_stopped(limit);

@@ -8,6 +8,7 @@ use protocol::deadline::GRACE;
 use protocol::id::JobId;
 use protocol::job::{Job, JobSpec, Reason};
 use protocol::state::JobState;
+use protocol::time::Timestamp;
 
 use super::Work;
 use super::head::{Head, spec};
@@ -43,11 +44,11 @@ impl Work<'_> {
         heads.into_iter().map(queue).collect()
     }
 
-    /// See `Store::reap`.
-    pub(super) fn reap(&self, limit: usize) -> Result<Vec<JobSpec>, Failure> {
+    /// See `Store::reap`: leases that had lapsed when it was asked for.
+    pub(super) fn reap(&self, asked: Timestamp, limit: usize) -> Result<Vec<JobSpec>, Failure> {
         let lapsed = "lease_until <= ?1 ORDER BY lease_until LIMIT ?2";
         let mut queued = Vec::new();
-        for mut head in Head::all(self, lapsed, (At(self.now), rows(limit)))? {
+        for mut head in Head::all(self, lapsed, (At(asked), rows(limit)))? {
             let spec = spec(self, head.row)?;
             self.lose(&mut head, &spec)?;
             if head.state == JobState::Queued {
