@@ -57,11 +57,13 @@ pub async fn a_job_that_is_not_over_is_kept(store: Fixture) {
         store.end(&running, 1, &crate::sample::succeed("1")).await;
         store.remove_old(100).await.unwrap();
         let kept = store.get(&running.tenant, running.id).await.unwrap();
+        let told = store.events(&running.tenant, running.id, 0, 100).await.unwrap();
         if Timestamp::now() >= ended.plus(store.options().retention) {
             return None;
         }
         // The retention begins with the end.
         assert_eq!(kept.map(|job| job.state), Some(JobState::Succeeded));
+        assert_eq!(told.map(|page| page.events.len()), Some(3));
         Some(())
     })
     .await;

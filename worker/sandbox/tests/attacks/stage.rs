@@ -164,19 +164,21 @@ impl Stage {
         &self.source
     }
 
-    /// The next call finds what the first one found; perhaps in another slot.
-    pub(crate) async fn assert_clean(&mut self) {
-        self.is_unharmed().await;
+    /// The next call finds what the first one found; perhaps in another slot, which is for [`Stage::is_unharmed`] to say.
+    /// What it finds.
+    pub(crate) async fn assert_clean(&self) -> Map<String, Value> {
+        let after = self.pool.look().await;
+        for (name, before) in self.before.iter().filter(|(name, _)| *name != SLOT) {
+            let now = after.get(name).unwrap_or(&Value::Null);
+            assert_eq!(now, before, "{}: the next call finds another {name:?}", self.function);
+        }
+        after
     }
 
     /// The same; true if it is the same slot, too, or need not be.
     pub(crate) async fn is_unharmed(&mut self) -> bool {
-        let after = self.pool.look().await;
-        let same = |name: &str| self.before.get(name) == after.get(name);
-        for name in self.before.keys().filter(|name| *name != SLOT) {
-            assert!(same(name), "{}: the next call finds another {name:?}: {after:?}", self.function);
-        }
-        let unharmed = same(SLOT) || self.may_cost_the_slot;
+        let after = self.assert_clean().await;
+        let unharmed = self.may_cost_the_slot || self.before.get(SLOT) == after.get(SLOT);
         self.before = after;
         unharmed
     }
