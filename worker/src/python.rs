@@ -7,13 +7,16 @@
 //! started, isolated and killed by the crate `sandbox`.
 
 mod call;
+mod demand;
 mod files;
 mod frame;
+mod loaded;
 mod logs;
 mod master;
 mod memory;
 mod pool;
 mod slot;
+mod template;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -130,7 +133,7 @@ impl Handler for Python {
         let slot = tokio::select! {
             biased;
             () = stop.cancelled() => return Ending::Interrupted,
-            slot = tokio::time::timeout(SLOT_PATIENCE, self.pool.take(key.as_ref())) => slot,
+            slot = tokio::time::timeout(SLOT_PATIENCE, self.pool.take(key.as_ref(), source)) => slot,
         };
         let Ok(mut slot) = slot else {
             return failed(JobError::new(Code::Internal, "no Python process became ready for the call"));

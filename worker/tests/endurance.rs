@@ -105,8 +105,8 @@ async fn at_rest() -> Figures {
     let until = Instant::now() + PATIENCE;
     let mut last = None;
     loop {
-        // The helper, the master, and two processes in each slot.
-        let now = Figures::take().filter(|figures| figures.processes() == 2 + 2 * SLOTS);
+        // Two masters with their helpers, and two processes in each slot.
+        let now = Figures::take().filter(|figures| figures.processes() == 4 + 2 * SLOTS);
         match (last, now) {
             (Some(last), Some(now)) if now.is_as_large_as(&last) => return now,
             (_, now) => last = now,

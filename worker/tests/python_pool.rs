@@ -4,6 +4,7 @@ mod python_pool {
     pub(crate) mod ends;
     pub(crate) mod events;
     pub(crate) mod leftovers;
+    pub(crate) mod loaded;
     pub(crate) mod processes;
     pub(crate) mod setup;
     pub(crate) mod speed;

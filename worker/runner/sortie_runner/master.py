@@ -1,8 +1,9 @@
-"""The master of all slots: imports the common libraries once and forks a slot whenever the worker asks for one.
+"""A master of slots: loads once what they have in common and forks a slot whenever the worker asks for one.
 
-It talks to the worker over one socket of packets (JSON), its standard input. To the worker: `ready`. To us: `slot`,
-with one descriptor: the control socket of the new slot. What a slot shares with the others is the memory of the
-imported libraries, which costs it nothing until it writes to it.
+It talks to the worker over one socket of packets (JSON), its standard input. To the worker: `ready`, with the modules that
+calls find loaded. To us: `slot`, with one descriptor: the control socket of the new slot. What a slot shares with the others
+is the memory of what is loaded, which costs it nothing until it writes to it; but a fork costs more, the more of it there is.
+So there are two masters: one with the common libraries, and one with hardly more than we need ourselves.
 """
 
 import gc
@@ -11,10 +12,11 @@ import json
 import os
 import signal
 import socket
+import sys
 from dataclasses import dataclass
 from typing import NoReturn
 
-from . import child, image, immortal, template
+from . import child, image, immortal, rehearsal, template
 from .syscalls import Maker
 
 PRELOAD = (
@@ -23,12 +25,16 @@ PRELOAD = (
     "statistics string subprocess tempfile textwrap time traceback typing urllib.parse urllib.request uuid zoneinfo "
     "requests"
 ).split()
+# How many modules are told at most: twice as many as there are without the libraries, and still less than a packet holds.
+TOLD = 160
 
 
 @dataclass(frozen=True)
 class Settings:
     """What the worker wants of its slots. worker/src/python/master.rs writes it."""
 
+    # Common libraries are loaded, not only what we use ourselves.
+    libraries: bool
     # Every slot gets namespaces of its own; the master is in some already.
     namespaces: bool
     # The file with the filters of system calls.
@@ -52,22 +58,26 @@ def main(settings: str) -> NoReturn:
     # Ended slots need no farewell; and the only signal of Python's that could end us or a template is ignored.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    preload()
-    outfit = child.outfit()
+    wanted = Settings(**json.loads(settings))
+    if wanted.libraries:
+        preload()
+    maker = make_maker()
+    outfit = rehearsal.outfit(maker)
     gc.collect()
     immortal.make_all()
     # What is there now is never looked at again by the collector: its pages stay shared.
     gc.freeze()
     gc.disable()
-    maker = prepare()
+    if maker is not None:
+        move(maker)
     # What a call touches is mapped before it is forked.
     child.rehearse(outfit.teller)
-    serve(control, Settings(**json.loads(settings)), outfit, maker)
+    serve(control, wanted, outfit, maker)
 
 
 def serve(control: socket.socket, settings: Settings, outfit: child.Outfit, maker: Maker | None) -> NoReturn:
     """Forks a slot for each packet."""
-    control.sendall(b'{"kind":"ready"}')
+    control.sendall(ready())
     while True:
         packet, descriptors, _, _ = socket.recv_fds(control, 4096, 1)
         if not packet:
@@ -81,15 +91,38 @@ def serve(control: socket.socket, settings: Settings, outfit: child.Outfit, make
         os.close(descriptors[0])
 
 
-def prepare() -> Maker | None:
-    """Makes forks cheaper, as far as the host lets us."""
-    maker = None
+def ready() -> bytes:
+    """The packet that tells it, with the modules that a call finds loaded. Not those that import others by names that nobody
+    knows ahead; and no more than fit: one that isn't told is not counted on."""
+    told: list[str] = []
+    for name in sorted(sys.modules, key=len):
+        if not name.startswith(("_", "importlib", "sortie_runner")):
+            told.append(name)
+        if len(told) == TOLD:
+            break
+    return json.dumps({"kind": "ready", "modules": told}).encode()
+
+
+def make_maker() -> Maker | None:
+    """What makes forks cheaper, as far as the host lets us."""
     try:
-        maker = Maker()
+        return Maker()
+    except OSError as error:
+        complain(error)
+        return None
+
+
+def move(maker: Maker) -> None:
+    """Makes them cheaper still, likewise."""
+    try:
         image.move(maker)
     except OSError as error:
-        os.write(2, f"forks cost more than they have to: {error}\n".encode())
-    return maker
+        complain(error)
+
+
+def complain(error: OSError) -> None:
+    """Tells the worker's log."""
+    os.write(2, f"forks cost more than they have to: {error}\n".encode())
 
 
 def close_inherited() -> None:

@@ -11,7 +11,7 @@ import json
 import os
 import select
 import socket
-from asyncio import selector_events
+import sys
 from typing import Any
 
 import _socket
@@ -26,7 +26,7 @@ PATIENCE = 30.0
 
 # The originals, which never leave the sandbox.
 Raw = _socket.socket
-sock_connect = selector_events.BaseSelectorEventLoop.sock_connect
+sock_connect: Any = None
 
 Address = tuple[Any, ...]
 
@@ -44,7 +44,16 @@ def install(port: int) -> None:
     socket.gethostbyname_ex = gethostbyname_ex
     for method in (connect, connect_ex, sendto, sendmsg):
         setattr(socket.socket, method.__name__, method)
-    selector_events.BaseSelectorEventLoop.sock_connect = sock_connect_by_gate  # type: ignore[method-assign]
+    install_in_asyncio()
+
+
+def install_in_asyncio() -> None:
+    """The same for its loops. Where it is loaded later, they connect like every other socket that doesn't block, which here
+    holds them up while the gate connects."""
+    global sock_connect
+    if events := sys.modules.get("asyncio.selector_events"):
+        sock_connect = events.BaseSelectorEventLoop.sock_connect
+        events.BaseSelectorEventLoop.sock_connect = sock_connect_by_gate
 
 
 _gate = 0

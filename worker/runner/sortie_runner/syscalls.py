@@ -29,7 +29,8 @@ CODE = bytes.fromhex(
 )
 # The machine whose code and numbers of calls these are.
 MACHINE = "x86_64"
-CALL = ctypes.c_int64 * 10
+FIELDS = 10
+CALL = ctypes.c_int64 * FIELDS
 ANSWER = 9
 # Whatever a call may answer.
 LEAST, MOST = -(2**63), 2**63 - 1
@@ -61,15 +62,16 @@ class Calls:
         rows = (CALL * len(self._rows))(*self._rows)
         self._memory = mmap.mmap(-1, ctypes.sizeof(rows), mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         self._memory.write(rows)
-        self.list = type(rows).from_buffer(self._memory)
+        self.address, self.count = ctypes.addressof(type(rows).from_buffer(self._memory)), len(rows)
+        self._fields = memoryview(self._memory).cast("q")
 
     def answer(self, place: int) -> int:
         """What a call has answered last; 0 if it was never made, or forgotten."""
-        return self.list[place][ANSWER]
+        return self._fields[place * FIELDS + ANSWER]
 
     def forget(self, place: int) -> None:
         """Takes the last answer away."""
-        self.list[place][ANSWER] = 0
+        self._fields[place * FIELDS + ANSWER] = 0
 
 
 class Maker:
@@ -93,7 +95,7 @@ class Maker:
     def make(self, calls: Calls, rounds: int = 1) -> int:
         """Makes all of the calls, so many times; stops at the first with another answer than it may have. How many of
         them had theirs in the last round."""
-        return self._make(ctypes.addressof(calls.list), len(calls.list), rounds)
+        return self._make(calls.address, calls.count, rounds)
 
     def answer(self, number: int, *arguments: int) -> int:
         """What one call answers: minus an error number, if that is it."""

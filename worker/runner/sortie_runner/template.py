@@ -11,6 +11,7 @@ In namespaces of its own it is the first process, whose end is the end of all ot
 reaper of everything that calls start, also of daemons, so its children and theirs are all there is.
 """
 
+import gc
 import json
 import os
 import signal
@@ -19,17 +20,16 @@ import traceback
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from . import child, confine, forks, network
+from . import bounds, child, confine, forks, network
 from .confine import tell
 from .emptying import Writable
-from .quick import Forked, Quick
+from .quick import ANSWERS, CALLS, Quick, usual
 from .syscalls import Maker, Unavailable
 
 if TYPE_CHECKING:
     from .master import Settings
 
-# Exit status of a process that failed before it could take a call, and of a template that could not go on.
-CHILD_FAILED = 71
+# Exit status of a template that could not go on.
 TEMPLATE_FAILED = 73
 
 
@@ -53,7 +53,10 @@ def main(
             listener.close()
         os.environ["HOME"] = os.environ["TMPDIR"] = directory
         os.chdir(directory)
-        Template(control, directory, settings, outfit, maker).serve()
+        made = Template(control, directory, settings, outfit, maker)
+        # What there is before a call is nothing that it would have to look through for garbage.
+        gc.freeze()
+        made.serve()
     except BaseException as error:
         tell(control, {"kind": "broken", "error": f"{type(error).__name__}: {error}"})
         os.write(2, traceback.format_exc().encode())
@@ -83,7 +86,8 @@ class Template:
     def prepare(self, maker: Maker) -> Quick | None:
         """Makes calls follow each other quickly, where the host lets us."""
         try:
-            return Quick(maker, self.control.fileno(), self.directories)
+            way = usual(maker, self.control.fileno(), self.directories)
+            return Quick(maker, way, self.run_call)
         except Unavailable as error:
             os.write(2, f"fresh calls cost more than they have to: {error}\n".encode())
             return None
@@ -113,8 +117,6 @@ class Template:
     def hear_rest(self, quick: Quick) -> bytes:
         """The same, without wishes that could be fulfilled at once."""
         heard = quick.hear()
-        if isinstance(heard, Forked):
-            self.run_call(heard.pipes, heard.rehearse)
         self.call_pid = heard.pid or self.call_pid
         return heard.packet
 
@@ -132,27 +134,36 @@ class Template:
         pipes = [end for _ in range(3) for end in os.pipe()]
         pid = forks.bare_fork()
         if pid == 0:
-            self.run_call(pipes, rehearse)
+            self.settle(pipes)
+            self.run_call(rehearse)
         self.call_pid, pidfd = pid, os.pidfd_open(pid)
         self.tell({"kind": "spare", "leftovers": leftovers}, [*pipes, pidfd])
         for descriptor in (*pipes, pidfd):
             os.close(descriptor)
 
-    def run_call(self, pipes: list[int], rehearse: bool) -> NoReturn:
-        """Runs in the process of a call, which has its own and the worker's ends of the pipes."""
-        calls, to_call, from_call, answers, from_raw, raw = pipes
+    def settle(self, pipes: list[int]) -> None:
+        """Makes a process that was just forked that of a call, as `quick.usual` does: it keeps its own ends of the pipes and
+        nothing else, in a group of its own, so that a signal to "our group" reaches neither template nor worker."""
+        calls, _, _, answers, _, raw = pipes
+        os.dup2(raw, 1)
+        os.dup2(raw, 2)
+        os.dup2(calls, CALLS, inheritable=False)
+        os.dup2(answers, ANSWERS, inheritable=False)
+        os.closerange(ANSWERS + 1, max(pipes) + 1)
+        os.setpgid(0, 0)
+        bounds.bound_descriptors()
+
+    def run_call(self, rehearse: bool) -> NoReturn:
+        """Runs in the process of a call."""
         try:
-            self.control.close()
-            if self.quick is not None:
-                self.quick.close()
-            for end in (to_call, from_call, from_raw):
-                os.close(end)
             # In namespaces of its own nothing outlives the template.
-            child.main(self.outfit, calls, answers, raw, None if self.alone else self.pid, rehearse)
+            child.main(self.outfit, CALLS, ANSWERS, None if self.alone else self.pid, rehearse)
+            # Without exit handlers and without waiting for threads: the call is over.
+            os._exit(0)
         except BaseException:
             os.write(2, traceback.format_exc().encode())
         finally:
-            os._exit(CHILD_FAILED)
+            os._exit(child.FAILED)
 
     def tell(self, message: dict[str, Any], descriptors: list[int] | None = None) -> None:
         """Sends one packet; ends everything if the worker is gone."""

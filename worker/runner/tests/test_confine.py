@@ -22,7 +22,7 @@ ALLOW_ALL = struct.pack("IHBBI", 1, 6, 0, 0, 0x7FFF0000)
 
 def settings(namespaces: bool, filters: str | None = None) -> Settings:
     """Limits that are easily told from those of the host."""
-    return Settings(namespaces, filters, tmp_bytes=1 << 20, tmp_files=64, processes=16, file_bytes=1 << 20)
+    return Settings(False, namespaces, filters, tmp_bytes=1 << 20, tmp_files=64, processes=16, file_bytes=1 << 20)
 
 
 def elsewhere(body: Callable[[], Any]) -> Any:

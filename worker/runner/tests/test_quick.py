@@ -9,7 +9,7 @@ import sys
 import unittest
 from typing import Any
 
-from sortie_runner.quick import NEXT, NEXT_REHEARSED, SPARE
+from sortie_runner.quick import ANSWERS, CALLS, NEXT, NEXT_REHEARSED, SPARE
 
 # The first process of a namespace, as a template is, with the socket as its standard input. It tells what it is left to
 # do, as JSON; its forked processes do what they are told: Python.
@@ -30,18 +30,32 @@ for kind, place, options in (("proc", "/proc", None), ("tmpfs", "/dev/shm", b"mo
 control = socket.socket(fileno=os.dup(0))
 if os.fork() == 0:
     os._exit(0)
-forks = quick.Quick(syscalls.Maker(), control.fileno(), [Writable("/dev/shm", own=True)])
-control.send(json.dumps({"descriptors": sorted(map(int, os.listdir("/proc/self/fd")))}).encode())
+
+def run(rehearse):
+    told = {"pid": os.getpid(), "rehearse": rehearse, "directory": os.listdir("/dev/shm"), "group": os.getpgrp(),
+            "descriptors": descriptors(), "most": resource.getrlimit(resource.RLIMIT_NOFILE),
+            "inherited": [number for number in descriptors() if os.get_inheritable(number)]}
+    os.write(quick.ANSWERS, json.dumps(told).encode())
+    os.write(1, b"raw")
+    while todo := os.read(quick.CALLS, 4096):
+        exec(todo)
+        os.write(quick.ANSWERS, b"done")
+    os._exit(0)
+
+def descriptors():
+    return [number for number in sorted(map(int, os.listdir("/proc/self/fd"))) if os.path.exists(f"/proc/self/fd/{number}")]
+
+resource.setrlimit(resource.RLIMIT_NOFILE, (400, 400))
+maker = syscalls.Maker()
+forks = quick.Quick(maker, quick.usual(maker, control.fileno(), [Writable("/dev/shm", own=True)]), run)
+control.send(json.dumps({"descriptors": descriptors()}).encode())
 while True:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     heard = forks.hear()
-    if isinstance(heard, quick.Forked):
-        break
     if not heard.packet:
         os._exit(0)
     faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
-    descriptors = sorted(map(int, os.listdir("/proc/self/fd")))
-    left = {"heard": heard.packet.decode(), "pid": heard.pid, "faults": faults, "descriptors": descriptors}
+    left = {"heard": heard.packet.decode(), "pid": heard.pid, "faults": faults, "descriptors": descriptors()}
     control.send(json.dumps(left).encode())
     if heard.packet == quick.NEXT:
         # What the template does about it.
@@ -53,16 +67,6 @@ while True:
         os.listxattr("/dev/shm") and os.removexattr("/dev/shm", "user.x")
         if os.fork() == 0:
             os._exit(0)
-control.close()
-forks.close()
-calls, to_call, from_call, answers, from_raw, raw = heard.pipes
-for end in (to_call, from_call, from_raw):
-    os.close(end)
-os.write(answers, json.dumps([os.getpid(), heard.rehearse, os.listdir("/dev/shm")]).encode())
-while todo := os.read(calls, 4096):
-    exec(todo)
-    os.write(answers, b"done")
-os._exit(0)
 """
 
 
@@ -104,15 +108,24 @@ class Quick(unittest.TestCase):
         numbers = set()
         for number in range(20):
             process = self.next(NEXT_REHEARSED if number == 7 else NEXT)
-            pid, rehearse, _ = json.loads(os.read(process[2], 4096))
-            self.assertEqual(rehearse, number == 7)
-            numbers.add(pid)
+            told = json.loads(os.read(process[2], 4096))
+            self.assertEqual(told["rehearse"], number == 7)
+            numbers.add(pid := told["pid"])
         self.assertEqual(len(numbers), 20)
         self.ours.send(b"another wish")
         left = self.told()
         self.assertEqual((left["heard"], left["pid"]), ("another wish", pid))
         self.assertEqual(left["descriptors"], self.descriptors)
         self.assertLess(left["faults"], 20 * 10)
+
+    def test_the_process_of_a_call_has_its_pipes_and_nothing_else(self) -> None:
+        process = self.next()
+        told = json.loads(os.read(process[2], 4096))
+        self.assertEqual(told["descriptors"], [0, 1, 2, CALLS, ANSWERS])
+        self.assertEqual(told["inherited"], [0, 1, 2])
+        self.assertEqual(told["group"], told["pid"])
+        self.assertEqual(told["most"], [100, 100], "a quarter of what the template may have")
+        self.assertEqual(os.read(process[4], 16), b"raw")
 
     def test_the_process_of_the_call_is_dead_before_the_next_is_there(self) -> None:
         first = self.next()
@@ -138,7 +151,7 @@ class Quick(unittest.TestCase):
         os.read(process[2], 4096)
         self.do(process, "os.chmod('/dev/shm', 0)\nos.utime('/dev/shm', (5, 5))")
         process = self.next()
-        self.assertEqual(json.loads(os.read(process[2], 4096))[2], [], "it can be read again")
+        self.assertEqual(json.loads(os.read(process[2], 4096))["directory"], [], "it can be read again")
         self.do(process, "told = os.stat('/dev/shm')\nassert (told.st_mode & 0o777, told.st_mtime) == (0o700, 0), told")
 
     def test_an_attribute_of_a_directory_is_left_to_the_template(self) -> None:

@@ -16,6 +16,7 @@ from sortie_runner.emptying import Writable
 
 RUNNER = Path(__file__).parent.parent
 SETTINGS = {
+    "libraries": False,
     "namespaces": False,
     "filters": None,
     "tmp_bytes": 1 << 20,

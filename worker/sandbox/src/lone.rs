@@ -1,7 +1,7 @@
-//! Whether a call has left anything behind, seen from outside at once: for a process that is kept for the next call.
+//! Whether a call has left anything behind, seen from outside at once.
 //!
-//! A look costs a few system calls on files that stay open. Who sees something here, or nothing because the host hides
-//! it, has the template look and mend.
+//! A look costs a few system calls, on files that stay open where they can. Who sees something here, or nothing because the
+//! host hides it, has the template look and mend.
 
 use std::fs::File;
 use std::io;
@@ -12,38 +12,71 @@ use rustix::fs::{FileType, OFlags};
 
 /// Links of a directory of threads before it has one.
 const NO_THREADS: u64 = 2;
+/// Longer than the number of a process and a space.
+const NUMBER_BYTES: usize = 16;
 
 /// A process that should be all that its parent has started.
 #[derive(Debug)]
 pub struct Lone {
-    /// The children of the parent, and what that says if there is only one.
+    /// The children of the parent.
     siblings: File,
+    process: Option<Seen>,
+}
+
+/// A process as it is looked at.
+#[derive(Debug)]
+struct Seen {
+    /// What the children of its parent are if there is only it.
     only: Vec<u8>,
-    /// The children of the process.
     children: File,
     /// Has a link for each thread.
     threads: OwnedFd,
 }
 
 impl Lone {
-    /// The process and its parent, which has one thread. Fails if the host doesn't tell about them.
-    pub fn new(parent: u32, process: u32) -> io::Result<Self> {
-        let children = |pid: u32| File::open(format!("/proc/{pid}/task/{pid}/children"));
+    /// The only process of this parent, which has one thread itself. Fails if the host doesn't tell about it.
+    pub fn new(parent: u32) -> io::Result<Self> {
+        Ok(Self { siblings: children(parent)?, process: None })
+    }
+
+    /// The process is another one from now on.
+    pub fn renew(&mut self) {
+        self.process = None;
+    }
+
+    /// True if the process, which the parent hasn't waited for yet, has one thread and no child, and its parent no other
+    /// child: an orphan of a call becomes one.
+    pub fn is_alone(&mut self) -> bool {
+        if self.process.is_none() {
+            self.process = Seen::new(&self.siblings).ok();
+        }
+        let Some(process) = &self.process else { return false };
+        let threads = rustix::fs::fstat(&process.threads).is_ok_and(|told| told.st_nlink == NO_THREADS + 1);
+        // In this order: an orphan moves from the process to its parent, never back.
+        threads && says(&process.children, b"") && says(&self.siblings, &process.only)
+    }
+}
+
+impl Seen {
+    /// The process that has no siblings.
+    fn new(siblings: &File) -> io::Result<Self> {
+        let mut only = vec![0; NUMBER_BYTES];
+        let size = siblings.read_at(&mut only, 0)?;
+        only.truncate(size);
+        let number = str::from_utf8(&only).ok().and_then(|text| text.trim_end().parse().ok());
+        let number: u32 = number.ok_or(io::ErrorKind::NotFound)?;
         let threads = rustix::fs::open(
-            format!("/proc/{process}/task"),
+            format!("/proc/{number}/task"),
             OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
             rustix::fs::Mode::empty(),
         )?;
-        let only = format!("{process} ").into_bytes();
-        Ok(Self { siblings: children(parent)?, only, children: children(process)?, threads })
+        Ok(Self { children: children(number)?, threads, only })
     }
+}
 
-    /// True if it has one thread and no child, and its parent no other child: an orphan of a call becomes one.
-    pub fn is_alone(&self) -> bool {
-        let threads = rustix::fs::fstat(&self.threads).is_ok_and(|told| told.st_nlink == NO_THREADS + 1);
-        // In this order: an orphan moves from the process to its parent, never back.
-        threads && says(&self.children, b"") && says(&self.siblings, &self.only)
-    }
+/// The file that tells the children of a process with one thread.
+fn children(process: u32) -> io::Result<File> {
+    File::open(format!("/proc/{process}/task/{process}/children"))
 }
 
 /// True if the file has exactly this text.
@@ -103,8 +136,8 @@ mod tests {
             writeln!(tell, "{command}").unwrap();
             told.next().unwrap().unwrap()
         };
-        let first: u32 = ask("sleep 1000 & echo $!").parse().unwrap();
-        let lone = Lone::new(parent.id(), first).unwrap();
+        let first = ask("sleep 1000 & echo $!");
+        let mut lone = Lone::new(parent.id()).unwrap();
         assert!(lone.is_alone());
         let second = ask("sleep 1000 & echo $!");
         assert!(!lone.is_alone(), "its parent has another child");
@@ -113,8 +146,9 @@ mod tests {
         ask(&format!("kill {first}; wait {first}; echo"));
         assert!(!lone.is_alone(), "it is gone");
         // The child of the second tells that it runs.
-        let second: u32 = ask("(sh -c 'echo $PPID; exec sleep 1000') &").parse().unwrap();
-        assert!(!Lone::new(parent.id(), second).unwrap().is_alone(), "it has a child");
+        ask("(sh -c 'echo; exec sleep 1000'; true) &");
+        lone.renew();
+        assert!(!lone.is_alone(), "it has a child");
         crate::kill_tree(parent.id());
         parent.wait().unwrap();
     }

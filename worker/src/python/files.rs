@@ -16,6 +16,7 @@ macro_rules! runner {
 const FILES: &[(&str, &str)] = runner![
     "__main__.py",
     "sortie_runner/__init__.py",
+    "sortie_runner/bounds.py",
     "sortie_runner/capture.py",
     "sortie_runner/child.py",
     "sortie_runner/confine.py",
@@ -24,6 +25,7 @@ const FILES: &[(&str, &str)] = runner![
     "sortie_runner/failure.py",
     "sortie_runner/forks.py",
     "sortie_runner/frames.py",
+    "sortie_runner/holes.py",
     "sortie_runner/image.py",
     "sortie_runner/immortal.py",
     "sortie_runner/invoke.py",
@@ -33,6 +35,7 @@ const FILES: &[(&str, &str)] = runner![
     "sortie_runner/network.py",
     "sortie_runner/output.py",
     "sortie_runner/quick.py",
+    "sortie_runner/rehearsal.py",
     "sortie_runner/syscalls.py",
     "sortie_runner/template.py",
 ];

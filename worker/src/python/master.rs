@@ -1,5 +1,5 @@
-//! The master of all slots: one Python that has imported the libraries, in the outer sandbox, and forks a slot
-//! whenever it is asked to. Started again when it dies.
+//! The masters of the slots: each a Python that has something loaded, in the outer sandbox, and forks a slot whenever it is
+//! asked to. Started again when it dies.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sandbox::{Control, Launched, Namespaces, Plan, Policy};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::Child;
 use tokio::sync::watch;
@@ -15,6 +15,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use super::loaded::{Core, Loaded};
 use super::{Error, Options};
 use crate::backoff::Backoff;
 
@@ -55,6 +56,7 @@ pub(super) struct Blueprint {
 /// The settings of the runner (worker/runner/sortie_runner/master.py).
 #[derive(Serialize)]
 struct Settings {
+    libraries: bool,
     namespaces: bool,
     filters: Option<PathBuf>,
     tmp_bytes: u64,
@@ -63,19 +65,67 @@ struct Settings {
     file_bytes: u64,
 }
 
-/// The way to the master, whichever it is at the moment.
-#[derive(Debug, Clone)]
+/// Both masters.
+#[derive(Debug)]
+pub(super) struct Masters {
+    core: Master,
+    libraries: Master,
+    modules: Core,
+}
+
+impl Masters {
+    /// Starts them and keeps them alive until `closing`; returns when the one with the core is ready. The other one, for
+    /// which few handlers wait, comes when that has nothing to do.
+    pub(super) async fn start(
+        blueprint: Blueprint,
+        closing: CancellationToken,
+        idle: impl Future<Output = ()> + Send + 'static,
+    ) -> Result<Self, Error> {
+        let (core, modules) = Running::start(&blueprint, Loaded::Core).await?;
+        let libraries = Master::keep(blueprint.clone(), Loaded::Libraries, None, idle, closing.clone());
+        let core = Master::keep(blueprint, Loaded::Core, Some(core), std::future::ready(()), closing);
+        Ok(Self { core, libraries, modules })
+    }
+
+    /// What a handler with this source wants to be loaded.
+    pub(super) fn wanted_by(&self, source: &str) -> Loaded {
+        self.modules.wanted_by(source)
+    }
+
+    /// The master that has this loaded.
+    pub(super) const fn with(&self, loaded: Loaded) -> &Master {
+        match loaded {
+            Loaded::Core => &self.core,
+            Loaded::Libraries => &self.libraries,
+        }
+    }
+}
+
+/// The way to a master, whichever process it is at the moment.
+#[derive(Debug)]
 pub(super) struct Master {
     current: watch::Receiver<Option<Arc<Control>>>,
 }
 
 impl Master {
-    /// Starts it and returns when it is ready; keeps it alive until `closing`.
-    pub(super) async fn start(blueprint: Blueprint, closing: CancellationToken) -> Result<Self, Error> {
-        let running = Running::start(&blueprint).await?;
+    fn keep(
+        blueprint: Blueprint,
+        loaded: Loaded,
+        first: Option<Running>,
+        begin: impl Future<Output = ()> + Send + 'static,
+        closing: CancellationToken,
+    ) -> Self {
         let (tell, current) = watch::channel(None);
-        tokio::spawn(keep(blueprint, running, tell, closing));
-        Ok(Self { current })
+        tokio::spawn(async move {
+            begin.await;
+            keep(&blueprint, loaded, first, &tell, &closing).await;
+        });
+        Self { current }
+    }
+
+    /// True if it can fork now.
+    pub(super) fn is_ready(&self) -> bool {
+        self.current.borrow().is_some()
     }
 
     /// Has a slot forked, whose calls start in `directory`; its control socket.
@@ -101,30 +151,32 @@ impl Master {
 }
 
 async fn keep(
-    blueprint: Blueprint,
-    first: Running,
-    tell: watch::Sender<Option<Arc<Control>>>,
-    closing: CancellationToken,
+    blueprint: &Blueprint,
+    loaded: Loaded,
+    first: Option<Running>,
+    tell: &watch::Sender<Option<Arc<Control>>>,
+    closing: &CancellationToken,
 ) {
-    let mut next = Some(first);
+    let mut next = first;
     let mut pauses = Backoff::default();
     loop {
         let started = Instant::now();
         let running = match next.take() {
             Some(first) => Ok(first),
-            None => Running::start(&blueprint).await,
+            None => Running::start(blueprint, loaded).await.map(|(running, _)| running),
         };
         match running {
             Ok(mut running) => {
                 tell.send_replace(Some(running.control.clone()));
                 tokio::select! {
-                    _ = running.child.wait() => tracing::warn!("the Python master ended and is started again"),
+                    _ = running.child.wait() => tracing::warn!(%loaded, "a Python master ended and is started again"),
                     () = closing.cancelled() => {}
                 }
                 tell.send_replace(None);
             }
             Err(error) => {
-                tracing::error!(error = &error as &dyn std::error::Error, "the Python master can't start");
+                let error = &error as &dyn std::error::Error;
+                tracing::error!(error, %loaded, "a Python master can't start");
             }
         }
         if closing.is_cancelled() {
@@ -144,16 +196,28 @@ struct Running {
     control: Arc<Control>,
 }
 
+/// What a master tells when it is ready.
+#[derive(Deserialize)]
+struct Ready {
+    modules: Vec<String>,
+}
+
 impl Running {
-    async fn start(blueprint: &Blueprint) -> Result<Self, Error> {
-        let policy = policy(blueprint)?;
+    /// One with this loaded, and the modules that it has.
+    async fn start(blueprint: &Blueprint, loaded: Loaded) -> Result<(Self, Core), Error> {
+        let policy = policy(blueprint, loaded)?;
         let helper = &blueprint.helper;
         let Launched { mut child, control } = sandbox::launch(helper, &policy)
             .map_err(|source| Error::Helper { helper: helper.clone(), source })?;
         let words = tokio::spawn(listen(child.stderr.take()));
-        match timeout(START, control.receive()).await {
-            Ok(Ok(Some(_))) => Ok(Self { child, control: Arc::new(control) }),
-            _ => {
+        let told = timeout(START, control.receive()).await;
+        let ready = match &told {
+            Ok(Ok(Some(packet))) => serde_json::from_slice::<Ready>(&packet.bytes).ok(),
+            _ => None,
+        };
+        match ready {
+            Some(Ready { modules }) => Ok((Self { child, control: Arc::new(control) }, Core::new(modules))),
+            None => {
                 drop(control);
                 let _ = child.kill().await;
                 Err(Error::Template(last_words(words).await))
@@ -162,11 +226,12 @@ impl Running {
     }
 }
 
-/// What the master may have: nothing but its interpreter, the runner and, below, a directory for each slot.
-fn policy(blueprint: &Blueprint) -> Result<Policy, Error> {
+/// What a master may have: nothing but its interpreter, the runner and, below, a directory for each slot.
+fn policy(blueprint: &Blueprint, loaded: Loaded) -> Result<Policy, Error> {
     let namespaces = blueprint.plan.namespaces;
     let runner = if namespaces { Path::new(sandbox::RUNNER) } else { &blueprint.runner };
     let settings = Settings {
+        libraries: loaded == Loaded::Libraries,
         namespaces,
         filters: blueprint.plan.filter.then(|| runner.join(FILTERS)),
         tmp_bytes: TMP_BYTES,
@@ -196,14 +261,14 @@ fn policy(blueprint: &Blueprint) -> Result<Policy, Error> {
     })
 }
 
-/// Logs what the master and its templates write to their standard error; the last of it.
+/// Logs what a master and its templates write to their standard error; the last of it.
 async fn listen(pipe: Option<impl AsyncRead + Unpin>) -> String {
     let Some(pipe) = pipe else { return String::new() };
     let mut lines = BufReader::new(pipe).lines();
     let mut last = String::new();
     while let Ok(Some(mut line)) = lines.next_line().await {
         line.truncate(line.floor_char_boundary(LINE_BYTES));
-        tracing::warn!(line, "the Python master says");
+        tracing::warn!(line, "a Python master says");
         last = line;
     }
     last

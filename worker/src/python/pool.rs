@@ -1,28 +1,28 @@
-//! The slots of a worker: lent to one call each, replaced when their template dies.
+//! The slots of a worker: lent to one call each, replaced when their template dies, or has less loaded than a call wants.
 
-use std::path::{Path, PathBuf};
+use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use sandbox::{Groups, Isolation, Plan, Process, kill_tree};
+use sandbox::{Groups, Isolation, Plan};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::spawn_blocking;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::master::{self, Blueprint, FILTERS, Master, PROCESSES};
-use super::slot::{Bounds, Hello, Key, Slot};
+use super::demand::Demand;
+use super::loaded::Loaded;
+use super::master::{self, Blueprint, FILTERS, Masters};
+use super::slot::{Key, Slot};
+use super::template::Template;
 use super::{Error, Options, files};
 use crate::backoff::Backoff;
 use crate::egress::SlotGate;
 
-/// How long a slot may take to be forked and to lock itself in, on a machine that is busy.
-const START: Duration = Duration::from_secs(30);
 /// A template that lived this long was fine: its successor need not wait.
 const LIVED: Duration = Duration::from_secs(5);
-/// How often idle warm processes are looked at.
-const WARM_CHECK: Duration = Duration::from_secs(5);
-/// The private directory of a slot in namespaces of its own, as it sees it.
-const INSIDE: &str = "/tmp";
+/// How often it is looked at what free slots have and nobody uses.
+const IDLE_CHECK: Duration = Duration::from_secs(5);
 
 /// All slots. Dropping it ends them.
 #[derive(Debug)]
@@ -32,16 +32,27 @@ pub(super) struct Pool {
 }
 
 #[derive(Debug)]
-struct Shared {
-    master: Master,
-    plan: Plan,
-    groups: Option<Groups>,
+pub(super) struct Shared {
+    pub(super) masters: Masters,
+    pub(super) plan: Plan,
+    pub(super) groups: Option<Groups>,
     /// Where slots without namespaces have their private directories.
-    slots: PathBuf,
+    pub(super) slots: PathBuf,
     free: Mutex<Vec<Slot>>,
     /// One permit for each slot in `free`.
     count: Semaphore,
+    /// By their numbers, the slots that are to have something else loaded.
+    refits: Mutex<HashMap<usize, Refit>>,
+    /// Who has the libraries, and who wants them.
+    pub(super) demand: Demand,
     closing: CancellationToken,
+}
+
+/// What a slot is to have loaded next, and the call that waits for it.
+#[derive(Debug)]
+struct Refit {
+    loaded: Loaded,
+    waiting: Option<oneshot::Sender<Slot>>,
 }
 
 impl Pool {
@@ -57,13 +68,17 @@ impl Pool {
         let closing = CancellationToken::new();
         let guard = closing.clone().drop_guard();
         let plan = blueprint.plan.clone();
+        let (ready, all_ready) = oneshot::channel::<()>();
+        let masters = Masters::start(blueprint, closing.clone(), async { drop(all_ready.await) });
         let shared = Arc::new(Shared {
-            master: Master::start(blueprint, closing.clone()).await?,
+            masters: masters.await?,
             plan,
             groups,
             slots,
             free: Mutex::default(),
             count: Semaphore::new(0),
+            refits: Mutex::default(),
+            demand: Demand::default(),
             closing,
         });
         let pool = Self { shared: shared.clone(), _closing: guard };
@@ -76,6 +91,7 @@ impl Pool {
         for told in first {
             told.await.unwrap_or_else(|_| Err(Error::Template("it was not started".into())))?;
         }
+        let _ = ready.send(());
         tokio::spawn(end_stale(shared));
         Ok(pool)
     }
@@ -85,8 +101,9 @@ impl Pool {
         &self.shared.plan
     }
 
-    /// A slot that is fit for a call of `key`; waits for one.
-    pub(super) async fn take(&self, key: Option<&Key>) -> Slot {
+    /// A slot that is fit for a call of `key`, whose handler has this source; waits for one.
+    pub(super) async fn take(&self, key: Option<&Key>, source: &str) -> Slot {
+        let wanted = self.shared.masters.wanted_by(source);
         loop {
             // Calls that wait for slots come one after the other: the next one of this slot is likely to wait too.
             let waits = self.shared.count.available_permits() == 0;
@@ -94,7 +111,8 @@ impl Pool {
             if let Ok(permit) = self.shared.count.acquire().await {
                 permit.forget();
             }
-            let Some(mut slot) = self.shared.pick(key) else { continue };
+            let Some(slot) = self.shared.pick(key, wanted) else { continue };
+            let Some(mut slot) = self.shared.fit(slot, key, wanted).await else { continue };
             slot.expect(true);
             match slot.prepare(key).await {
                 Ok(()) => {
@@ -135,20 +153,68 @@ impl Pool {
 }
 
 impl Shared {
-    fn put(&self, slot: Slot) {
+    /// Gives a slot to the call that waits for this one, or to all.
+    fn give(&self, slot: Slot, waiting: Option<oneshot::Sender<Slot>>) {
+        let left = match waiting {
+            Some(waiting) => waiting.send(slot).err(),
+            None => Some(slot),
+        };
+        if let Some(slot) = left {
+            self.put(slot);
+        }
+    }
+
+    fn put(&self, mut slot: Slot) {
         if self.closing.is_cancelled() {
             return;
+        }
+        slot.fitting.give_back();
+        if !slot.is_warm() && self.demand.take_surplus(&slot.fitting) {
+            self.refits().insert(slot.number(), Refit { loaded: Loaded::Core, waiting: None });
+            // Its keeper sees it.
+            return drop(slot);
         }
         self.free().push(slot);
         self.count.add_permits(1);
     }
 
-    /// The warm slot of `key`, else one without a warm process, else the one that was given back first.
-    fn pick(&self, key: Option<&Key>) -> Option<Slot> {
+    /// The warm slot of `key`; else one without a warm process, rather with what is wanted; else the one that was given
+    /// back first.
+    fn pick(&self, key: Option<&Key>, wanted: Loaded) -> Option<Slot> {
         let mut free = self.free();
         let warm = free.iter().position(|slot| slot.is_warm_for(key));
-        let best = warm.or_else(|| free.iter().rposition(|slot| !slot.is_warm())).unwrap_or(0);
+        let best = warm
+            .or_else(|| free.iter().rposition(|slot| !slot.is_warm() && slot.fitting.loaded() == wanted))
+            .or_else(|| free.iter().rposition(|slot| !slot.is_warm()))
+            .unwrap_or(0);
         (best < free.len()).then(|| free.remove(best))
+    }
+
+    /// The slot with what is wanted: itself, or the next of its number; `None` if that went to somebody else. Who can't have
+    /// the libraries at once imports them in the call, and a warm process has what it wants.
+    async fn fit(&self, mut slot: Slot, key: Option<&Key>, wanted: Loaded) -> Option<Slot> {
+        if wanted == Loaded::Core {
+            return Some(slot);
+        }
+        let can_wait = !slot.is_warm_for(key) && self.masters.with(wanted).is_ready();
+        if slot.fitting.loaded() != wanted && can_wait {
+            let (give, given) = oneshot::channel();
+            self.refits().insert(slot.number(), Refit { loaded: wanted, waiting: Some(give) });
+            slot.destroy().await;
+            slot = given.await.ok()?;
+        }
+        self.demand.lend(&mut slot.fitting);
+        Some(slot)
+    }
+
+    /// Has slots with libraries that nobody wants any more made anew without them: free ones now, others when they are.
+    fn take_back(&self) {
+        self.demand.look();
+        let idle = |slot: &Slot| slot.fitting.loaded() == Loaded::Libraries && !slot.is_warm();
+        while self.demand.has_surplus() {
+            let Some(slot) = self.remove_one(idle) else { return };
+            self.put(slot);
+        }
     }
 
     /// Takes the free slots out that are to go.
@@ -160,8 +226,24 @@ impl Shared {
         removed
     }
 
+    fn remove_one(&self, which: impl Fn(&Slot) -> bool) -> Option<Slot> {
+        let mut free = self.free();
+        let place = free.iter().position(which)?;
+        self.count.forget_permits(1);
+        Some(free.remove(place))
+    }
+
     fn free(&self) -> MutexGuard<'_, Vec<Slot>> {
         self.free.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// True if the slot of this number is to be another one.
+    fn is_refitted(&self, number: usize) -> bool {
+        self.refits().contains_key(&number)
+    }
+
+    fn refits(&self) -> MutexGuard<'_, HashMap<usize, Refit>> {
+        self.refits.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -224,13 +306,14 @@ async fn renew(shared: Arc<Shared>, mut slot: Slot) {
     }
 }
 
-/// Ends warm processes that nobody has used for a while.
+/// Ends warm processes that nobody has used for a while, and takes libraries back.
 async fn end_stale(shared: Arc<Shared>) {
-    while shared.closing.run_until_cancelled(tokio::time::sleep(WARM_CHECK)).await.is_some() {
+    while shared.closing.run_until_cancelled(tokio::time::sleep(IDLE_CHECK)).await.is_some() {
         for mut slot in shared.remove(Slot::is_stale) {
             slot.expect(false);
             renew(shared.clone(), slot).await;
         }
+        shared.take_back();
     }
     shared.free().clear();
 }
@@ -243,12 +326,22 @@ async fn tend(
     tell: oneshot::Sender<Result<(), Error>>,
 ) {
     let mut tell = Some(tell);
+    let mut loaded = Loaded::Core;
+    let mut waiting = None;
     let mut pauses = Backoff::default();
     while !shared.closing.is_cancelled() {
         let started = Instant::now();
-        match (Template::start(&shared, number, &gate).await, tell.take()) {
+        if let Some(refit) = shared.refits().remove(&number) {
+            Refit { loaded, waiting } = refit;
+        }
+        match (Template::start(&shared, number, loaded, &gate).await, tell.take()) {
             (Ok((slot, template)), tell) => {
-                shared.put(slot);
+                if shared.is_refitted(number) {
+                    // Who took the one before has asked for another meanwhile.
+                    drop(slot);
+                } else {
+                    shared.give(slot, waiting.take());
+                }
                 if let Some(tell) = tell {
                     let _ = tell.send(Ok(()));
                 }
@@ -267,90 +360,15 @@ async fn tend(
                     error = &error as &dyn std::error::Error,
                     "a slot can't start"
                 );
+                loaded = Loaded::Core;
             }
+        }
+        if shared.is_refitted(number) {
+            continue;
         }
         if started.elapsed() > LIVED {
             pauses = Backoff::default();
         }
         shared.closing.run_until_cancelled(pauses.wait()).await;
     }
-}
-
-/// The template process of a slot, as its keeper sees it.
-struct Template {
-    process: Process,
-    /// True if it is the first process of its own namespace: its end is the end of all others in it.
-    alone: bool,
-    /// Its private directory, where that is on our disk.
-    directory: Option<PathBuf>,
-    doom: CancellationToken,
-    gone: CancellationToken,
-}
-
-impl Template {
-    async fn start(shared: &Shared, number: usize, gate: &Arc<SlotGate>) -> Result<(Slot, Self), Error> {
-        let alone = shared.plan.namespaces;
-        let directory = (!alone).then(|| shared.slots.join(directory_name(number)));
-        if let Some(path) = &directory {
-            std::fs::create_dir(path).map_err(|source| Error::Files { path: path.clone(), source })?;
-        }
-        let control = shared.master.fork(directory.as_deref().unwrap_or(Path::new(INSIDE))).await?;
-        let Hello { process, listener, rooms, spare } =
-            tokio::time::timeout(START, Hello::hear(&control, alone))
-                .await
-                .map_err(|_| Error::Template("it was not ready in time".into()))?
-                .map_err(|error| Error::Template(error.to_string()))?;
-        if let Some(listener) = listener {
-            gate.serve(listener).map_err(|error| Error::Template(error.to_string()))?;
-        }
-        let (doom, gone) = (CancellationToken::new(), CancellationToken::new());
-        let root = process.number();
-        let group = shared.groups.as_ref().map(|groups| groups.slot(number, PROCESSES)).transpose()?;
-        if let Some(group) = &group {
-            // The spare process was forked before the template was in the group.
-            for process in [root, spare.process.number()].into_iter().flatten() {
-                group.add(process)?;
-            }
-        }
-        let bounds = Bounds { gate: gate.clone(), root, group };
-        // `doom` is no child of `closing`: a slot that is in a call when the pool closes is ended by that call.
-        let slot =
-            Slot::new(number, control, (spare, rooms), bounds, doom.clone().drop_guard(), gone.clone());
-        Ok((slot, Self { process, alone, directory, doom, gone }))
-    }
-
-    /// Waits for the end of the template, or of its slot, and cleans up behind it.
-    async fn end(self) {
-        tokio::select! {
-            // Where nothing can wait for it, it had better go.
-            ended = self.process.ended() => if ended.is_err() { self.kill().await },
-            () = self.doom.cancelled() => self.kill().await,
-        }
-        self.gone.cancel();
-        if let Some(directory) = self.directory {
-            // The template has removed it if it could.
-            let _ = spawn_blocking(move || std::fs::remove_dir_all(directory)).await;
-        }
-    }
-
-    async fn kill(&self) {
-        // With the first process of a namespace the kernel kills all others; without one, we hunt them.
-        match self.process.number().filter(|_| !self.alone) {
-            Some(root) => {
-                let _ = spawn_blocking(move || kill_tree(root)).await;
-            }
-            None => {
-                if let Err(error) = self.process.kill() {
-                    tracing::error!(%error, "a template can't be killed");
-                }
-            }
-        }
-        let _ = self.process.ended().await;
-    }
-}
-
-/// A directory that no slot ever had: what a former one left there can't be met.
-fn directory_name(number: usize) -> String {
-    let since = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
-    format!("{}-{number}-{}", std::process::id(), since.as_nanos())
 }

@@ -18,6 +18,7 @@ use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::call::{Answer, CallProcess, Exit};
+use super::demand::Fitting;
 use crate::egress::SlotGate;
 use crate::handler::EventSink;
 
@@ -125,10 +126,12 @@ pub(super) struct Bounds {
 #[derive(Debug)]
 pub(super) struct Slot {
     number: usize,
+    /// What its processes have loaded.
+    pub(super) fitting: Fitting,
     control: Control,
     process: Option<CallProcess>,
     warm: Option<Warm>,
-    /// To see whether `process` has left another; made when it is kept for the first time.
+    /// To see whether `process` has left another; `None` where that can't be seen.
     lone: Option<Lone>,
     rooms: Vec<Room>,
     calls: u32,
@@ -152,17 +155,19 @@ impl Slot {
         number: usize,
         control: Control,
         (spare, rooms): (CallProcess, Vec<Room>),
-        bounds: Bounds,
+        (bounds, fitting): (Bounds, Fitting),
         doom: DropGuard,
         gone: CancellationToken,
     ) -> Self {
         let process = Some(spare);
+        let lone = bounds.root.and_then(|root| Lone::new(root).ok());
         Self {
             number,
+            fitting,
             control,
             process,
             warm: None,
-            lone: None,
+            lone,
             rooms,
             calls: 0,
             awaited: false,
@@ -237,12 +242,7 @@ impl Slot {
 
     /// True if the call has left nothing but its process. Where that can't be told, it may have.
     pub(super) fn has_left_nothing(&mut self) -> bool {
-        let (Some(root), Some(process)) = (self.bounds.root, &self.process) else { return false };
-        if self.lone.is_none() {
-            let number = process.process.number();
-            self.lone = number.and_then(|number| Lone::new(root, number).ok());
-        }
-        let alone = self.lone.as_ref().is_some_and(Lone::is_alone);
+        let alone = self.process.is_some() && self.lone.as_mut().is_some_and(Lone::is_alone);
         alone && !self.rooms.is_empty() && self.rooms.iter().all(Room::is_empty)
     }
 
@@ -271,7 +271,9 @@ impl Slot {
     /// The call is over, and unless it is kept its process is of no more use.
     fn forget(&mut self, keep: bool) {
         self.warm = None;
-        self.lone = None;
+        if let Some(lone) = &mut self.lone {
+            lone.renew();
+        }
         if !keep {
             self.process = None;
             self.calls = 0;
@@ -328,7 +330,11 @@ impl Slot {
             _ => {}
         }
         match timeout(FORK, self.reap()).await {
-            Ok(Ok(code)) => Exit::Code(code),
+            Ok(Ok(code)) => {
+                // Its number may be another's now.
+                self.process = None;
+                Exit::Code(code)
+            }
             _ => Exit::SlotLost,
         }
     }

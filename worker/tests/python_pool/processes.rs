@@ -27,10 +27,10 @@ impl Pool {
         below(&self.dir.0)
     }
 
-    /// How many processes a pool of one slot has when no call runs: the master, the template, the process of the next
-    /// call and, where there are namespaces, the helper that waits for their end.
+    /// How many processes a pool of one slot has when no call runs: two masters, the template, the process of the next
+    /// call and, where there are namespaces, the helpers that wait for the ends of the masters.
     pub(crate) fn at_rest(&self) -> usize {
-        if self.isolation == Isolation::None { 3 } else { 4 }
+        if self.isolation == Isolation::None { 4 } else { 6 }
     }
 
     /// The template of a pool of one slot with namespaces: the first process of the innermost.

@@ -7,7 +7,7 @@ mod python;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use protocol::error::{Code, JobError};
 use protocol::id::SecretName;
@@ -66,7 +66,17 @@ impl Pool {
         };
         let metrics = Metrics::register(&prometheus::Registry::new()).unwrap();
         let python = Python::start(options, slots, servers::gate().await, &metrics).await.unwrap();
-        Self { python: Arc::new(python), dir }
+        let pool = Self { python: Arc::new(python), dir };
+        pool.until_loaded().await;
+        pool
+    }
+
+    /// Returns when calls find the common libraries loaded: all attacks import some, and are to meet the same slot.
+    async fn until_loaded(&self) {
+        let until = Instant::now() + Duration::from_secs(60);
+        while self.call(LOADED, json!({}), Given::default()).await.value() != true {
+            assert!(Instant::now() < until, "the libraries are never there");
+        }
     }
 
     /// Runs a call and stops it at its limit, as an attempt does.
@@ -90,6 +100,9 @@ impl Drop for Pool {
         let _ = std::fs::remove_dir_all(&self.dir);
     }
 }
+
+/// Tells whether a library had been loaded before the call, and imports it.
+const LOADED: &str = "import sys\nbefore = 'csv' in sys.modules\nimport csv\ndef handle_event(data):\n    return before";
 
 /// What a slot tells that no other slot does.
 const SLOT: &str = "slot";
