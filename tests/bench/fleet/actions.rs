@@ -12,6 +12,8 @@ use serde_json::{Value, json};
 use crate::http::{Answer, Connection};
 
 const NOOP: &str = "def handle_event(data):\n    return data\n";
+/// Does nothing either, but has imported what most handlers do that reach something.
+const LIBRARIES: &str = "import requests\ndef handle_event(data):\n    return data\n";
 /// One millisecond of processor time, whatever else runs on the machine.
 const CPU: &str = "import time
 def handle_event(data):
@@ -42,6 +44,8 @@ def handle_event(data):
 pub(crate) enum Action {
     /// Python that does nothing.
     Noop(Reuse),
+    /// Python that imports `requests` and does nothing, in a process of its own.
+    Libraries,
     /// Python that needs the processor for a millisecond.
     Cpu(Reuse),
     /// Python that waits for 50 ms.
@@ -51,9 +55,10 @@ pub(crate) enum Action {
 }
 
 impl Action {
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::Noop(Reuse::Warm),
         Self::Noop(Reuse::Fresh),
+        Self::Libraries,
         Self::Cpu(Reuse::Warm),
         Self::Cpu(Reuse::Fresh),
         Self::Wait(Reuse::Warm),
@@ -66,6 +71,7 @@ impl Action {
         match self {
             Self::Noop(Reuse::Warm) => "noop_warm",
             Self::Noop(Reuse::Fresh) => "noop_fresh",
+            Self::Libraries => "libraries_fresh",
             Self::Cpu(Reuse::Warm) => "cpu_warm",
             Self::Cpu(Reuse::Fresh) => "cpu_fresh",
             Self::Wait(Reuse::Warm) => "wait_warm",
@@ -79,6 +85,7 @@ impl Action {
         let python = |source: &str| json!({"kind": "python", "source": source});
         let (handler, reuse) = match self {
             Self::Noop(reuse) => (python(NOOP), reuse),
+            Self::Libraries => (python(LIBRARIES), Reuse::Fresh),
             Self::Cpu(reuse) => (python(CPU), reuse),
             Self::Wait(reuse) => (python(WAIT), reuse),
             Self::Http => (json!({"kind": "http", "url": format!("http://{target}/?n={{n}}")}), Reuse::Fresh),

@@ -19,6 +19,7 @@ const THROUGHPUT: &[Row] = &[
     ("no-op, fresh process: in batches of 500", "throughput.noop_fresh_batch", "throughput.noop"),
     ("… all jobs, then all results", "throughput.noop_fresh_all", "throughput.noop"),
     ("… in a closed loop of 64", "throughput.noop_fresh", "throughput.noop"),
+    ("… that imports `requests`: in batches of 500", "throughput.libraries_fresh_batch", "throughput.noop"),
     ("1 ms of CPU, warm", "throughput.cpu_warm", "throughput.cpu"),
     ("1 ms of CPU, fresh", "throughput.cpu_fresh", "throughput.cpu"),
     ("50 ms wait, 8 slots, warm", "throughput.wait_warm", "throughput.wait"),

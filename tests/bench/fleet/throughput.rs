@@ -45,7 +45,10 @@ pub(crate) async fn measure(
 }
 
 fn batched(form: Form, action: Action) -> u64 {
-    if action == Action::Noop(Reuse::Fresh) { BATCHED } else { form.of(BATCHED, MANY_BATCHED) }
+    match action {
+        Action::Noop(Reuse::Warm) => form.of(BATCHED, MANY_BATCHED),
+        _ => BATCHED,
+    }
 }
 
 /// Adds what each job cost, by who worked for it.

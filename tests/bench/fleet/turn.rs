@@ -76,6 +76,10 @@ async fn busy(session: &mut Session, sortie: (&str, &Sortie)) -> anyhow::Result<
         }
         latency::half_rate(session, sortie).await?;
     }
+    if session.options.wants(Part::Throughput) {
+        // Last, as its slots keep the libraries for a while.
+        throughput::measure(session, sortie, Action::Libraries, Style::Batch).await?;
+    }
     Ok(())
 }
 
