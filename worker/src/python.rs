@@ -7,6 +7,7 @@
 //! started, isolated and killed by the crate `sandbox`.
 
 mod call;
+mod code;
 mod demand;
 mod files;
 mod frame;
@@ -31,6 +32,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use self::call::Answer;
+use self::code::{Codes, Learn};
+use self::frame::Source;
 use self::memory::Watch;
 use self::pool::Pool;
 use self::slot::Key;
@@ -105,6 +108,7 @@ pub enum Error {
 #[derive(Debug)]
 pub struct Python {
     pool: Pool,
+    codes: Codes,
 }
 
 impl Python {
@@ -117,7 +121,7 @@ impl Python {
         metrics: &Metrics,
     ) -> Result<Self, Error> {
         let gates = (0..slots).map(|_| Arc::new(SlotGate::new(egress.clone(), metrics.clone())));
-        Ok(Self { pool: Pool::start(options, gates.collect()).await? })
+        Ok(Self { pool: Pool::start(options, gates.collect()).await?, codes: Codes::default() })
     }
 }
 
@@ -128,8 +132,8 @@ impl Handler for Python {
             return failed(JobError::new(Code::Internal, "the version is not of the kind python"));
         };
         let began = Instant::now();
-        let key = (call.content.reuse == Reuse::Warm)
-            .then(|| Key { tenant: call.spec.tenant.clone(), content: call.spec.content_hash.clone() });
+        let version = Key { tenant: call.spec.tenant.clone(), content: call.spec.content_hash.clone() };
+        let key = (call.content.reuse == Reuse::Warm).then(|| version.clone());
         let slot = tokio::select! {
             biased;
             () = stop.cancelled() => return Ending::Interrupted,
@@ -139,7 +143,10 @@ impl Handler for Python {
             return failed(JobError::new(Code::Internal, "no Python process became ready for the call"));
         };
         // From here on, dropping this future drops the slot, which kills everything in it.
-        let source = (!slot.is_warm()).then_some(source.as_str());
+        let code = if slot.is_warm() { None } else { self.codes.get(&version) };
+        let source = (!slot.is_warm()).then(|| Source { text: source, code: code.as_ref() });
+        let unknown = source.is_some_and(|source| source.code.is_none());
+        let learn = unknown.then_some(Learn { codes: &self.codes, version: &version });
         let left = call.limit.duration().saturating_sub(began.elapsed());
         let frame = frame::encode_call(&call, left, slot.next_call(), source, key.is_some());
         let open = slot.bounds().gate.open(CallPolicy {
@@ -152,7 +159,7 @@ impl Handler for Python {
         let answer = tokio::select! {
             biased;
             () = stop.cancelled() => None,
-            answer = slot.converse(&frame, &events) => Some(answer),
+            answer = slot.converse(&frame, &events, learn) => Some(answer),
             () = memory.outgrown() => Some(Answer::OutOfMemory(memory_mb)),
         };
         drop(open);

@@ -43,7 +43,9 @@ fn encode(bencher: Bencher<'_, '_>, kind: &str) {
         secrets: Secrets::default(),
         limit: Limit::Timeout(LEFT),
     };
-    let source = (kind == "cold").then_some(source.as_str());
+    // The code of forty lines.
+    let code = protocol::json::Json::of(&"0d".repeat(1_500)).unwrap();
+    let source = (kind == "cold").then_some(frame::Source { text: &source, code: Some(&code) });
     bencher.bench(|| frame::encode_call(black_box(&call), LEFT, 1, black_box(source), true));
 }
 

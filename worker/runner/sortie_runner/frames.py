@@ -1,7 +1,9 @@
 """The channel between the process of a call and the worker: frames on two pipes of their own.
 
 A frame is its length (4 bytes, big-endian) and one JSON object with the field `kind`. To the runner: `call`.
-To the worker: `chunk`, `log`, `progress`, and one `result` or `failure`, with the number of the call. worker/src/python/frame.rs is the other
+To the worker: `code`
+before the handler runs, if the call came without, `chunk`, `log`, `progress`, and one `result` or `failure`, with the number of
+the call. worker/src/python/frame.rs is the other
 side; both are tested against fixtures/frames.json.
 """
 
@@ -28,6 +30,11 @@ def encode(kind: str, fields: dict[str, Any]) -> bytes:
     """A frame. Text that is no Unicode (a lone surrogate) is written as question marks."""
     body = _encode({"kind": kind, **fields})
     return _framed(body.encode("utf-8", "replace"))
+
+
+def encode_code(packed: str | None) -> bytes:
+    """A `code` frame (`loader.pack`)."""
+    return _framed(f'{{"kind":"code","value":{_encode(packed)}}}'.encode())
 
 
 def encode_chunk(value: bytes) -> bytes:

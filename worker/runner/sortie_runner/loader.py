@@ -1,17 +1,27 @@
-"""Turns a handler's source into a function to call."""
+"""Turns a handler's source into a function to call.
+
+Compiling it takes longer than everything else in most calls. So the worker keeps what the first call of a version has
+compiled, and gives it to the others.
+"""
 
 import inspect
 import linecache
+import marshal
 import sys
 import types
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import _bootstrap_external
 from typing import Any
 
 from .failure import FILE, Failure
 
 MODULE = "handler"
 ENTRY = "handle_event"
+# What the interpreter has compiled begins with this: another one can't read it.
+MAGIC = _bootstrap_external.MAGIC_NUMBER.hex()
+# Larger code is compiled for each call. As text: 256 KiB of code.
+PACKED_CHARS = 512 * 1024
 # The flags of functions that take `*args` or `**kwargs`.
 VARIABLE = inspect.CO_VARARGS | inspect.CO_VARKEYWORDS
 
@@ -24,9 +34,32 @@ class Handler:
     takes_context: bool
 
 
-def load(source: str) -> Handler:
-    """Compiles and runs the module. What its top level raises passes through."""
-    code = _compile(source)
+def compiled(source: str) -> types.CodeType:
+    """Compiles the module. Nothing of it runs."""
+    try:
+        return compile(source, FILE, "exec", dont_inherit=True)
+    except SyntaxError as error:
+        where = f"line {error.lineno}: " if error.lineno else ""
+        details = {"type": type(error).__qualname__, "line": error.lineno, "column": error.offset}
+        raise Failure("handler_invalid", f"{where}{error.msg}", **details) from None
+    except (ValueError, RecursionError, MemoryError, OverflowError) as error:
+        name = type(error).__qualname__
+        raise Failure("handler_invalid", f"the source can't be compiled: {name}: {error}", type=name) from None
+
+
+def pack(code: types.CodeType) -> str | None:
+    """Code as text that the worker can keep; `None` if that is too much."""
+    packed = MAGIC + marshal.dumps(code).hex()
+    return packed if len(packed) <= PACKED_CHARS else None
+
+
+def unpack(packed: str) -> types.CodeType | None:
+    """The code again; `None` if it is another interpreter's. It must be ours: what was made up can do anything."""
+    return marshal.loads(bytes.fromhex(packed[len(MAGIC) :])) if packed.startswith(MAGIC) else None
+
+
+def load(source: str, code: types.CodeType) -> Handler:
+    """Runs the module, which is the code of this source. What its top level raises passes through."""
     module = types.ModuleType(MODULE)
     module.__file__ = FILE
     # Classes, pickles and tracebacks of the handler look their module and its text up.
@@ -39,18 +72,6 @@ def load(source: str) -> Handler:
     if not callable(function):
         raise Failure("handler_missing", f"{ENTRY} is of type {type(function).__qualname__} and can't be called")
     return Handler(function, _takes_context(function))
-
-
-def _compile(source: str) -> types.CodeType:
-    try:
-        return compile(source, FILE, "exec", dont_inherit=True)
-    except SyntaxError as error:
-        where = f"line {error.lineno}: " if error.lineno else ""
-        details = {"type": type(error).__qualname__, "line": error.lineno, "column": error.offset}
-        raise Failure("handler_invalid", f"{where}{error.msg}", **details) from None
-    except (ValueError, RecursionError, MemoryError, OverflowError) as error:
-        name = type(error).__qualname__
-        raise Failure("handler_invalid", f"the source can't be compiled: {name}: {error}", type=name) from None
 
 
 def _takes_context(function: Callable[..., Any]) -> bool:

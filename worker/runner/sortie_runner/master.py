@@ -71,7 +71,7 @@ def main(settings: str) -> NoReturn:
     if maker is not None:
         move(maker)
     # What a call touches is mapped before it is forked.
-    child.rehearse(outfit.teller)
+    child.rehearse(outfit)
     serve(control, wanted, outfit, maker)
 
 

@@ -3,12 +3,16 @@
 import unittest
 
 from sortie_runner.failure import Failure, of_exception
-from sortie_runner.loader import load
+from sortie_runner.loader import Handler, compiled, load
+
+
+def load_it(source: str) -> Handler:
+    return load(source, compiled(source))
 
 
 def failure_of(source: str) -> Failure:
     try:
-        load(source).function(None)
+        load_it(source).function(None)
     except BaseException as error:
         return of_exception(error, 256)
     raise AssertionError("nothing was raised")

@@ -20,6 +20,8 @@ class Frames(unittest.TestCase):
         value = '{"a":"é","b":[1.50,null]}'.encode()
         details = {"type": "ValueError", "traceback": "…"}
         made = {
+            "code": frames.encode_code("cb0d0d0ae3"),
+            "code_none": frames.encode_code(None),
             "chunk": frames.encode_chunk(value),
             "log": frames.encode("log", {"stream": "stderr", "text": "tired ☕\n"}),
             "progress": frames.encode("progress", {"fraction": 0.25, "message": "a quarter"}),

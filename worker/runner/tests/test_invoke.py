@@ -4,7 +4,11 @@ import unittest
 from typing import Any
 
 from sortie_runner.invoke import invoke
-from sortie_runner.loader import load
+from sortie_runner.loader import Handler, compiled, load
+
+
+def load_it(source: str) -> Handler:
+    return load(source, compiled(source))
 
 
 class Sent(list[bytes]):
@@ -22,7 +26,7 @@ class Invoke(unittest.TestCase):
         sent = Sent()
         fields = {"job": "j", "action": "a", "attempt": 1, "deadline": "2026-01-01T00:00:00.000Z", "remaining_ms": 60_000}
         limits = {"chunk_bytes": 1000, "result_bytes": result_bytes}
-        return invoke(load(source), {"input": data, "context": fields}, limits, sent), sent
+        return invoke(load_it(source), {"input": data, "context": fields}, limits, sent), sent
 
     def test_functions_and_coroutines_return_their_result(self) -> None:
         self.assertEqual(self.call("def handle_event(data): return data", {"a": 1}), (b'{"a":1}', []))

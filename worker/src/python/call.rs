@@ -8,6 +8,7 @@ use sandbox::Process;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::unix::pipe;
 
+use super::code::Learn;
 use super::frame::{self, Frame, FrameError};
 use super::logs::{Merger, RawText};
 use crate::handler::{EventSink, LogStream};
@@ -59,10 +60,16 @@ pub(super) enum Exit {
 }
 
 impl CallProcess {
-    /// Sends the `number`-th call and takes events until there is an answer; `None` if the channel closed without one.
-    /// Stopping in the middle (dropping the future) leaves the process as it is, and fit for nothing but killing.
-    pub(super) async fn converse(&mut self, number: u32, call: &[u8], events: &EventSink) -> Option<Answer> {
-        let mut talk = Talk { number, events, merger: Merger::default(), raw: RawText::default() };
+    /// Sends the `number`-th call and takes events until there is an answer; `None` if the channel closed without one. `learn`
+    /// if the call is to tell its code first. Stopping in the middle (dropping the future) leaves the process as it is, and fit for nothing but killing.
+    pub(super) async fn converse(
+        &mut self,
+        number: u32,
+        call: &[u8],
+        events: &EventSink,
+        learn: Option<Learn<'_>>,
+    ) -> Option<Answer> {
+        let mut talk = Talk { number, events, learn, merger: Merger::default(), raw: RawText::default() };
         let mut raw_open = true;
         let mut piece = Vec::with_capacity(RAW_BYTES);
         // A process that is dead can't be written to; reading tells the same.
@@ -103,6 +110,8 @@ impl CallProcess {
 struct Talk<'a> {
     number: u32,
     events: &'a EventSink,
+    /// Until the first frame that is no log.
+    learn: Option<Learn<'a>>,
     merger: Merger,
     raw: RawText,
 }
@@ -112,12 +121,22 @@ impl Talk<'_> {
     async fn hear(&mut self, buffer: &mut BytesMut) -> Result<Option<Answer>, FrameError> {
         loop {
             let frame = frame::take(buffer);
+            // Warnings of the compiler come before the code.
+            let first =
+                if matches!(frame, Ok(None | Some(Frame::Log(..)))) { None } else { self.learn.take() };
             if !matches!(frame, Ok(Some(Frame::Log(..)))) {
                 let held = self.merger.take();
                 self.log(held).await;
             }
             match frame? {
                 None => return Ok(None),
+                // Later, or unasked, it comes from the handler.
+                Some(Frame::Code(code)) => first.ok_or(FrameError::Malformed)?.keep(code),
+                // It could not be compiled.
+                Some(Frame::Failure(number, error)) if first.is_some() && number == self.number => {
+                    return Ok(Some(Answer::Failed(error)));
+                }
+                _ if first.is_some() => return Err(FrameError::Malformed),
                 Some(Frame::Log(stream, text)) => {
                     let before = self.merger.push(stream, text);
                     self.log(before).await;

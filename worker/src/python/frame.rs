@@ -23,6 +23,8 @@ const FAILURE_BYTES: usize = 64 * 1024;
 /// What a process tells.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Frame {
+    /// What was compiled of the handler, packed; `null` if it is too much to be kept.
+    Code(Json),
     /// A yielded value.
     Chunk(Json),
     /// Printed or logged text.
@@ -58,20 +60,29 @@ pub(super) fn take(buffer: &mut BytesMut) -> Result<Option<Frame>, FrameError> {
     decode(&buffer.split_to(size)).map(Some)
 }
 
+/// What a process must be told of a handler that it doesn't have yet.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Source<'a> {
+    pub(super) text: &'a str,
+    /// What the interpreter has compiled of it before; without it, that is the first that the process tells.
+    pub(super) code: Option<&'a Json>,
+}
+
 /// The frame that starts the `number`-th call of a process, which has so much time left. A warm one has the source
 /// already, and its limits.
 pub(super) fn encode_call(
     call: &Call,
     left: Duration,
     number: u32,
-    source: Option<&str>,
+    source: Option<Source<'_>>,
     keep: bool,
 ) -> Vec<u8> {
     let spec = &call.spec;
     framed(&CallFrame {
         kind: "call",
         call: number,
-        source,
+        source: source.map(|source| source.text),
+        code: source.map(|source| source.code),
         input: &spec.input,
         keep,
         context: Context {
@@ -98,6 +109,8 @@ struct CallFrame<'a> {
     call: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
     source: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<Option<&'a Json>>,
     input: &'a Json,
     keep: bool,
     context: Context<'a>,
@@ -138,6 +151,7 @@ fn framed(body: &impl Serialize) -> Vec<u8> {
 #[derive(Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Kind {
+    Code,
     Chunk,
     Log,
     Progress,
@@ -182,6 +196,7 @@ fn decode(body: &[u8]) -> Result<Frame, FrameError> {
     }
     let wire: Wire = serde_json::from_slice(body).map_err(|_| FrameError::Malformed)?;
     let frame = match wire.kind {
+        Kind::Code => Some(Frame::Code(wire.value)),
         Kind::Chunk => Some(Frame::Chunk(wire.value)),
         Kind::Log => wire.stream.zip(wire.text).map(|(stream, text)| Frame::Log(stream.0, text)),
         Kind::Progress => wire.fraction.map(|fraction| Frame::Progress(fraction, wire.message)),
@@ -235,6 +250,8 @@ mod tests {
             buffer.extend_from_slice(text.as_bytes());
             let frame = take(&mut buffer).unwrap().unwrap();
             let expected = match name.as_str() {
+                "code" => Frame::Code(Json::of(&"cb0d0d0ae3").unwrap()),
+                "code_none" => Frame::Code(Json::null()),
                 "chunk" => Frame::Chunk(Json::parse(r#"{"a":"é","b":[1.50,null]}"#.into()).unwrap()),
                 "log" => Frame::Log(LogStream::Stderr, "tired ☕\n".into()),
                 "progress" => Frame::Progress(0.25, Some("a quarter".into())),

@@ -18,6 +18,7 @@ use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::call::{Answer, CallProcess, Exit};
+use super::code::Learn;
 use super::demand::Fitting;
 use crate::egress::SlotGate;
 use crate::handler::EventSink;
@@ -31,8 +32,8 @@ const WARM_CALLS: u32 = 1_000;
 /// Idle time after which a warm process is ended.
 const WARM_IDLE: Duration = Duration::from_secs(60);
 
-/// Whose calls may share a warm process.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Whose calls may share a warm process, and what was compiled.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Key {
     pub(super) tenant: TenantId,
     pub(super) content: ContentHash,
@@ -222,10 +223,15 @@ impl Slot {
     }
 
     /// Runs one call to its answer. Dropping the future leaves the process to [`Slot::kill_call`].
-    pub(super) async fn converse(&mut self, call: &[u8], events: &EventSink) -> Answer {
+    pub(super) async fn converse(
+        &mut self,
+        call: &[u8],
+        events: &EventSink,
+        learn: Option<Learn<'_>>,
+    ) -> Answer {
         self.calls += 1;
         let Some(process) = &mut self.process else { return Answer::Ended(Exit::SlotLost) };
-        match process.converse(self.calls, call, events).await {
+        match process.converse(self.calls, call, events, learn).await {
             Some(answer) => answer,
             None => Answer::Ended(self.await_exit().await),
         }

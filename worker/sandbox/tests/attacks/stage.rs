@@ -102,7 +102,8 @@ impl Drop for Pool {
 }
 
 /// Tells whether a library had been loaded before the call, and imports it.
-const LOADED: &str = "import sys\nbefore = 'csv' in sys.modules\nimport csv\ndef handle_event(data):\n    return before";
+const LOADED: &str =
+    "import sys\nbefore = 'csv' in sys.modules\nimport csv\ndef handle_event(data):\n    return before";
 
 /// What a slot tells that no other slot does.
 const SLOT: &str = "slot";
