@@ -74,8 +74,8 @@ pub(super) struct Masters {
 }
 
 impl Masters {
-    /// Starts them and keeps them alive until `closing`; returns when the one with the core is ready. The other one, for
-    /// which few handlers wait, comes when that has nothing to do.
+    /// Starts them and keeps them alive until `closing`; returns when the one with the core is ready. The other one waits for
+    /// `idle`: when slots start, there is enough to do.
     pub(super) async fn start(
         blueprint: Blueprint,
         closing: CancellationToken,
@@ -159,7 +159,7 @@ async fn keep(
 ) {
     let mut next = first;
     let mut pauses = Backoff::default();
-    loop {
+    while !closing.is_cancelled() {
         let started = Instant::now();
         let running = match next.take() {
             Some(first) => Ok(first),

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use sandbox::{Groups, Isolation, Plan};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::spawn_blocking;
+use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::demand::Demand;
@@ -21,6 +22,8 @@ use crate::egress::SlotGate;
 
 /// A template that lived this long was fine: its successor need not wait.
 const LIVED: Duration = Duration::from_secs(5);
+/// How long a call waits for one slot to be made anew, before it takes any.
+const FIT: Duration = Duration::from_secs(5);
 /// How often it is looked at what free slots have and nobody uses.
 const IDLE_CHECK: Duration = Duration::from_secs(5);
 
@@ -198,10 +201,14 @@ impl Shared {
         }
         let can_wait = !slot.is_warm_for(key) && self.masters.with(wanted).is_ready();
         if slot.fitting.loaded() != wanted && can_wait {
-            let (give, given) = oneshot::channel();
-            self.refits().insert(slot.number(), Refit { loaded: wanted, waiting: Some(give) });
+            let (number, (give, given)) = (slot.number(), oneshot::channel());
+            self.refits().insert(number, Refit { loaded: wanted, waiting: Some(give) });
             slot.destroy().await;
-            slot = given.await.ok()?;
+            let Ok(Ok(made)) = timeout(FIT, given).await else {
+                self.refits().remove(&number);
+                return None;
+            };
+            slot = made;
         }
         self.demand.lend(&mut slot.fitting);
         Some(slot)
