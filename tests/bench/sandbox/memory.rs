@@ -13,7 +13,7 @@ const NOISE_KIB: u64 = 64;
 /// Memory in KiB.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Memory {
-    /// The helper, which only waits, and the master.
+    /// The helpers, which only wait, and the masters.
     pub(crate) master: u64,
     /// Each slot: its template and the process of its next call.
     pub(crate) slots: Vec<(u64, u64)>,
@@ -58,7 +58,7 @@ pub(crate) async fn gone() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// We start a helper; its one child is the master, whose children are the templates.
+/// We start helpers; the one child of each is a master, whose children are the templates.
 fn read() -> anyhow::Result<Memory> {
     let tree = Tree::read()?;
     let mut slots = Vec::new();
