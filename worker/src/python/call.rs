@@ -60,8 +60,9 @@ pub(super) enum Exit {
 }
 
 impl CallProcess {
-    /// Sends the `number`-th call and takes events until there is an answer; `None` if the channel closed without one. `learn`
-    /// if the call is to tell its code first. Stopping in the middle (dropping the future) leaves the process as it is, and fit for nothing but killing.
+    /// Sends the `number`-th call and takes events until there is an answer; `None` if the channel closed without one.
+    /// `learn` if the call is to tell its code first. Stopping in the middle (dropping the future) leaves the process as
+    /// it is, and fit for nothing but killing.
     pub(super) async fn converse(
         &mut self,
         number: u32,
