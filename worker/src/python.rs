@@ -134,19 +134,23 @@ impl Handler for Python {
         let began = Instant::now();
         let version = Key { tenant: call.spec.tenant.clone(), content: call.spec.content_hash.clone() };
         let key = (call.content.reuse == Reuse::Warm).then(|| version.clone());
+        let known = self.codes.get(&version);
+        let wanted = known.as_ref().map_or_else(|| self.pool.wanted_by(source), |known| known.wanted);
         let slot = tokio::select! {
             biased;
             () = stop.cancelled() => return Ending::Interrupted,
-            slot = tokio::time::timeout(SLOT_PATIENCE, self.pool.take(key.as_ref(), source)) => slot,
+            slot = tokio::time::timeout(SLOT_PATIENCE, self.pool.take(key.as_ref(), wanted)) => slot,
         };
         let Ok(mut slot) = slot else {
             return failed(JobError::new(Code::Internal, "no Python process became ready for the call"));
         };
         // From here on, dropping this future drops the slot, which kills everything in it.
-        let code = if slot.is_warm() { None } else { self.codes.get(&version) };
-        let source = (!slot.is_warm()).then(|| Source { text: source, code: code.as_ref() });
-        let unknown = source.is_some_and(|source| source.code.is_none());
-        let learn = unknown.then_some(Learn { codes: &self.codes, version: &version });
+        // Another call may have told it while this one waited.
+        let known = known.or_else(|| self.codes.get(&version));
+        let code = known.as_ref().map(|known| &known.code);
+        let source = (!slot.is_warm()).then_some(Source { text: source, code });
+        let learn = source.filter(|source| source.code.is_none());
+        let learn = learn.map(|_| Learn { codes: &self.codes, version: &version, wanted });
         let left = call.limit.duration().saturating_sub(began.elapsed());
         let frame = frame::encode_call(&call, left, slot.next_call(), source, key.is_some());
         let open = slot.bounds().gate.open(CallPolicy {

@@ -150,7 +150,7 @@ def usual(maker: Maker, control: int, directories: list[Writable]) -> Way:
     memory.ancillary_size = 16 + 4 * DESCRIPTORS
     memory.ancillary_kind[:] = SOL_SOCKET, SCM_RIGHTS
     memory.ancillaries[:] = at("ancillary_size"), memory.ancillary_size
-    memory.descriptor_limit[:] = bounds.descriptors(), bounds.descriptors()
+    memory.descriptor_limit[:] = [bounds.descriptors()] * 2
 
     calls = Calls()
     hears = calls.add(RECVFROM, control, at("packet"), 1024, least=len(NEXT))

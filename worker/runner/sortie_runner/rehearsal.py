@@ -10,6 +10,7 @@ import os
 import resource
 import signal
 import sys
+from dataclasses import replace
 
 from . import child, holes, quick
 from .bounds import Bounds, least_memory
@@ -37,7 +38,7 @@ def outfit(maker: Maker | None) -> child.Outfit:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     resource.setrlimit(resource.RLIMIT_CPU, limits)
     sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__ = streams  # type: ignore[misc]
-    return child.Outfit(made.channel, made.capture, made.teller, Bounds(least_memory(), cores))
+    return replace(made, bounds=Bounds(least_memory(), cores))
 
 
 def _rehearse(outfit: child.Outfit, maker: Maker | None) -> None:

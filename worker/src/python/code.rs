@@ -1,6 +1,6 @@
-//! What the interpreter has compiled of handlers, so that not every fresh call does it again.
+//! What is known of a handler's source, so that not every call reads it again: above all what the interpreter compiled.
 //!
-//! A process tells it before anything of its handler has run, so it is the interpreter's word; nobody but calls of the
+//! A process tells the code before anything of its handler has run, so it is the interpreter's word; nobody but calls of the
 //! same tenant and version ever gets it. It lives as long as the worker, whose interpreter no other reads.
 
 use std::collections::{HashMap, VecDeque};
@@ -8,12 +8,22 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use protocol::json::Json;
 
+use super::loaded::Loaded;
 use super::slot::Key;
 
 /// How much is kept, as text. What came first goes first.
 const BYTES: usize = 16 * 1024 * 1024;
 
-/// The code of versions.
+/// What is known of a version.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Known {
+    /// Its code, as the runner packed it.
+    pub(super) code: Json,
+    /// What it wants to be loaded.
+    pub(super) wanted: Loaded,
+}
+
+/// What is known of versions.
 #[derive(Debug, Default)]
 pub(super) struct Codes {
     kept: Mutex<Kept>,
@@ -21,31 +31,31 @@ pub(super) struct Codes {
 
 #[derive(Debug, Default)]
 struct Kept {
-    codes: HashMap<Key, Json>,
+    codes: HashMap<Key, Known>,
     order: VecDeque<Key>,
     bytes: usize,
 }
 
 impl Codes {
-    /// The code of a version, as the runner packed it.
-    pub(super) fn get(&self, version: &Key) -> Option<Json> {
+    /// What is known of a version.
+    pub(super) fn get(&self, version: &Key) -> Option<Known> {
         self.lock().codes.get(version).cloned()
     }
 
     /// Keeps it.
-    pub(super) fn put(&self, version: &Key, code: Json) {
+    pub(super) fn put(&self, version: &Key, known: Known) {
         let mut kept = self.lock();
-        let size = code.text().len();
+        let size = known.code.text().len();
         if size > BYTES || kept.codes.contains_key(version) {
             return;
         }
         kept.bytes += size;
         kept.order.push_back(version.clone());
-        kept.codes.insert(version.clone(), code);
+        kept.codes.insert(version.clone(), known);
         while kept.bytes > BYTES
             && let Some(oldest) = kept.order.pop_front()
         {
-            kept.bytes -= kept.codes.remove(&oldest).map_or(0, |code| code.text().len());
+            kept.bytes -= kept.codes.remove(&oldest).map_or(0, |known| known.code.text().len());
         }
     }
 
@@ -59,13 +69,14 @@ impl Codes {
 pub(super) struct Learn<'a> {
     pub(super) codes: &'a Codes,
     pub(super) version: &'a Key,
+    pub(super) wanted: Loaded,
 }
 
 impl Learn<'_> {
     /// Takes what was told; nothing if it is too much to be kept.
     pub(super) fn keep(self, code: Json) {
         if code != Json::null() {
-            self.codes.put(self.version, code);
+            self.codes.put(self.version, Known { code, wanted: self.wanted });
         }
     }
 }
@@ -86,15 +97,16 @@ mod tests {
             let content: Content = serde_json::from_value(content).unwrap();
             Key { tenant: sample::job().tenant, content: content.hash() }
         };
-        let large = Json::of(&"0".repeat(BYTES / 4)).unwrap();
+        let known = |code: Json| Known { code, wanted: Loaded::Core };
+        let large = known(Json::of(&"0".repeat(BYTES / 4)).unwrap());
         for number in 0..4 {
             codes.put(&version(number), large.clone());
         }
         let kept = |numbers: std::ops::Range<usize>| numbers.map(|n| codes.get(&version(n)).is_some());
         assert_eq!(kept(0..4).collect::<Vec<_>>(), [false, true, true, true], "quotes are too much");
-        codes.put(&version(1), Json::of(&1).unwrap());
+        codes.put(&version(1), known(Json::of(&1).unwrap()));
         assert_eq!(codes.get(&version(1)), Some(large), "the first one stays");
-        codes.put(&version(5), Json::of(&"0".repeat(BYTES)).unwrap());
+        codes.put(&version(5), known(Json::of(&"0".repeat(BYTES)).unwrap()));
         assert_eq!(codes.get(&version(5)), None);
     }
 }

@@ -39,16 +39,13 @@ impl Demand {
         self.most.fetch_max(holders(&self.wanted), Ordering::Relaxed);
     }
 
-    /// Looks how many slots have them beyond those that were wanted at once since the last look. One is left in any case:
-    /// whoever wants it now and then finds it.
-    pub(super) fn look(&self) {
+    /// Looks how many slots have them beyond those that were wanted at once since the last look; so many are to go. One is
+    /// left in any case: whoever wants it now and then finds it.
+    pub(super) fn look(&self) -> usize {
         let most = self.most.swap(holders(&self.wanted), Ordering::Relaxed);
-        self.surplus.store(holders(&self.had).saturating_sub(most.max(1)), Ordering::Relaxed);
-    }
-
-    /// True if there still are too many.
-    pub(super) fn has_surplus(&self) -> bool {
-        self.surplus.load(Ordering::Relaxed) > 0
+        let surplus = holders(&self.had).saturating_sub(most.max(1));
+        self.surplus.store(surplus, Ordering::Relaxed);
+        surplus
     }
 
     /// True if this is a slot that is too many. It is to go then.
@@ -85,10 +82,7 @@ mod tests {
         let demand = Demand::default();
         let mut slots: Vec<_> = (0..4).map(|_| demand.fit(Loaded::Libraries)).collect();
         slots.push(demand.fit(Loaded::Core));
-        let surplus = || {
-            demand.look();
-            demand.surplus.load(Ordering::Relaxed)
-        };
+        let surplus = || demand.look();
         slots.iter_mut().take(3).for_each(|slot| demand.lend(slot));
         slots[0].give_back();
         assert_eq!(surplus(), 1, "three were wanted");
@@ -96,7 +90,7 @@ mod tests {
         assert_eq!(surplus(), 2, "two still were when it was asked last");
         assert!(!demand.take_surplus(&slots[4]), "it has none");
         assert!(demand.take_surplus(&slots[2]) && demand.take_surplus(&slots[3]));
-        assert!(!demand.take_surplus(&slots[1]) && !demand.has_surplus());
+        assert!(!demand.take_surplus(&slots[1]) && demand.surplus.load(Ordering::Relaxed) == 0);
         slots.drain(2..4);
         assert_eq!(surplus(), 1, "one was wanted");
         slots.remove(0);

@@ -104,9 +104,13 @@ impl Pool {
         &self.shared.plan
     }
 
-    /// A slot that is fit for a call of `key`, whose handler has this source; waits for one.
-    pub(super) async fn take(&self, key: Option<&Key>, source: &str) -> Slot {
-        let wanted = self.shared.masters.wanted_by(source);
+    /// What a handler with this source wants to be loaded.
+    pub(super) fn wanted_by(&self, source: &str) -> Loaded {
+        self.shared.masters.wanted_by(source)
+    }
+
+    /// A slot that is fit for a call of `key`, whose handler wants this to be loaded; waits for one.
+    pub(super) async fn take(&self, key: Option<&Key>, wanted: Loaded) -> Slot {
         loop {
             // Calls that wait for slots come one after the other: the next one of this slot is likely to wait too.
             let waits = self.shared.count.available_permits() == 0;
@@ -216,11 +220,9 @@ impl Shared {
 
     /// Has slots with libraries that nobody wants any more made anew without them: free ones now, others when they are.
     fn take_back(&self) {
-        self.demand.look();
-        let idle = |slot: &Slot| slot.fitting.loaded() == Loaded::Libraries && !slot.is_warm();
-        while self.demand.has_surplus() {
-            let Some(slot) = self.remove_one(idle) else { return };
-            self.put(slot);
+        if self.demand.look() > 0 {
+            let idle = |slot: &Slot| slot.fitting.loaded() == Loaded::Libraries && !slot.is_warm();
+            self.remove(idle).into_iter().for_each(|slot| self.put(slot));
         }
     }
 
@@ -231,13 +233,6 @@ impl Shared {
         // A permit that a waiting call has taken already leads it to an empty place, and it waits again.
         self.count.forget_permits(removed.len());
         removed
-    }
-
-    fn remove_one(&self, which: impl Fn(&Slot) -> bool) -> Option<Slot> {
-        let mut free = self.free();
-        let place = free.iter().position(which)?;
-        self.count.forget_permits(1);
-        Some(free.remove(place))
     }
 
     fn free(&self) -> MutexGuard<'_, Vec<Slot>> {
